@@ -1,0 +1,1 @@
+"""What talks: HTTP, GraphQL, files, commands and the adapters behind the recommender's ports."""

@@ -1,0 +1,1 @@
+"""One folder per engine; each translates between it and the recommender's ports, and nothing else."""

@@ -1,0 +1,99 @@
+"""A trained model: factors, what they were learnt from and how. Immutable once made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from recommender.documents import Kind
+
+Factors = npt.NDArray[np.float32]
+Ordinals = npt.NDArray[np.uint32]
+
+SCHEMA = 1  # of the stored format; raise it when the meaning or the set of arrays changes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hyperparameters:
+    """How confidence and factors are learnt.
+
+    factors: width. regularization, alpha, iterations: implicit ALS, confidence 1 + alpha * weight.
+    half_life_days: a weight halves with every such age; None does not decay.
+    seed: of the initial factors.
+    """
+
+    factors: int = 64
+    regularization: float = 0.0
+    alpha: float = 0.0
+    iterations: int = 15
+    half_life_days: float | None = 90.0
+    seed: int = 42
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What a model says of itself.
+
+    as_of_ms: the now that ages were measured from: the newest event's time, None when no event has one.
+    watermark: seq of the last event in it.
+    """
+
+    version: str
+    trained_at_ms: int
+    as_of_ms: int | None
+    watermark: int
+    events: int
+    hyperparameters: Hyperparameters
+    metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One side's rows: ordinals (ascending), factors (rows × width) and decayed popularity (rows)."""
+
+    ordinals: Ordinals
+    factors: Factors
+    popularity: npt.NDArray[np.float32]
+
+    @cached_property
+    def gram(self) -> npt.NDArray[np.float64]:
+        """FᵀF in float64, width × width: the part of a fold-in that every subject shares."""
+        wide = self.factors.astype(np.float64)
+        return wide.T @ wide
+
+    @cached_property
+    def _row_of(self) -> npt.NDArray[np.int32]:
+        size = int(self.ordinals[-1]) + 1 if len(self.ordinals) else 0
+        table = np.full(size, -1, dtype=np.int32)
+        table[self.ordinals] = np.arange(len(self.ordinals), dtype=np.int32)
+        return table
+
+    def rows(self, ordinals: npt.NDArray[np.uint32]) -> npt.NDArray[np.int32]:
+        """Row of each ordinal, -1 for one that the model has not seen."""
+        table = self._row_of
+        found = np.full(len(ordinals), -1, dtype=np.int32)
+        inside = ordinals < len(table)
+        found[inside] = table[ordinals[inside]]
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """Factors of both sides and the manifest. talents.factors[t] · jobs.factors[j] is the dense score of a pair.
+
+    A talent's stored row equals a full solve of its whole history against the job factors, and so equals its fold-in
+    as long as nothing new happened.
+    """
+
+    manifest: Manifest
+    talents: Side
+    jobs: Side
+
+    def side(self, kind: Kind) -> Side:
+        """The rows of one kind."""
+        return self.talents if kind is Kind.TALENT else self.jobs

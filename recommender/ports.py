@@ -1,0 +1,204 @@
+"""What the recommender needs of the world. Every adapter passes the contract tests in `tests/contracts`.
+
+All of it is async and batched: n subjects are one call. Results are in the order of the arguments. Everything may raise
+UnavailableError; what else is raised is said here.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pyroaring import BitMap
+
+from recommender.documents import Changes, Document, Kind, Patch, PatchOutcome
+from recommender.events import Event
+from recommender.filters import Filter
+from recommender.mirror import Mirror
+from recommender.model import Model
+from recommender.search import Facet, FacetRequest, SearchPage, SearchRequest
+
+
+class Catalogue(Protocol):
+    """Documents: the authority for what exists, what it says and what it matches.
+
+    Every document has an ordinal, given at first sight and never reused.
+    """
+
+    async def mirror(self, kind: Kind) -> Mirror:
+        """The in-process columns of one kind, brought up to the catalogue's revision in one round trip."""
+        ...
+
+    async def matching(self, kind: Kind, requests: Sequence[tuple[Filter, str | None]], as_of_ms: int) -> list[BitMap]:
+        """Ordinals of the documents that match each (filter, text). `as_of_ms` is the now of relative clauses.
+
+        Expiry is no part of it: see `Mirror.eligible`. A text whose terms are none matches everything.
+        """
+        ...
+
+    async def facets(self, kind: Kind, requests: Sequence[FacetRequest], as_of_ms: int) -> list[list[Facet]]:
+        """Counts over the whole filtered set. A facet over `any` or a list clause ignores its own clause."""
+        ...
+
+    async def search(self, kind: Kind, requests: Sequence[SearchRequest], as_of_ms: int) -> list[SearchPage]:
+        """Sorted pages; see SearchRequest. Total order: sort value, then id bytes; missing values last."""
+        ...
+
+    async def get_many(
+        self, kind: Kind, ordinals: Sequence[int] = (), ids: Sequence[str] = ()
+    ) -> list[Document | None]:
+        """Documents by ordinals, then by ids. Unknown or deleted is None; duplicates are answered each."""
+        ...
+
+    async def changes(self, kind: Kind, since: int, limit: int = 10_000) -> Changes:
+        """What changed after revision `since` (0: everything), oldest change first, at most `limit` documents.
+
+        Read on from `Changes.revision` until nothing comes.
+        """
+        ...
+
+
+class CatalogueWriter(Protocol):
+    """Changes to the catalogue. Durable and visible to the next read of any process when the call returns."""
+
+    async def upsert(self, kind: Kind, patches: Sequence[Patch]) -> list[PatchOutcome]:
+        """Apply each patch, in order; see Patch. A patch for an unknown id creates the document."""
+        ...
+
+    async def ensure(self, kind: Kind, ids: Sequence[str]) -> list[int]:
+        """Ordinals of ids, creating bare documents for unknown ones (a deleted one keeps its tombstone)."""
+        ...
+
+    async def delete(self, kind: Kind, document_id: str, *, erase: bool = False) -> str | None:
+        """Remove a document, leaving a tombstone; returns a receipt id, None when there was nothing to remove.
+
+        After `erase` no upsert revives the id; otherwise an upsert with a newer `updated_at` does.
+        """
+        ...
+
+    async def rebuild(self) -> int:
+        """Rebuild the text index from the documents; returns how many were indexed."""
+        ...
+
+
+class Appended(enum.Enum):
+    """What became of one appended event."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"  # same id, same content: nothing was written
+    CONFLICT = "conflict"  # same id, other content: nothing was written
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectKey:
+    """Whose history: a talent's or a job's, by the marketplace's own id."""
+
+    kind: Kind
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """How far the log reaches: the last sequence number (0 when empty) and the newest known time."""
+
+    last_seq: int
+    newest_ms: int | None
+
+
+class EventLog(Protocol):
+    """What happened, append-only. An event is durable when `append` returns."""
+
+    async def append(self, events: Sequence[Event]) -> list[Appended]:
+        """Write events in order, once per event_id; content is everything but `seq`. One transaction."""
+        ...
+
+    async def history(
+        self, subjects: Sequence[SubjectKey], until_seq: int | None = None, *, impressions: bool = False
+    ) -> list[list[Event]]:
+        """Each subject's events up to `until_seq`, by seq; IMPRESSIONs only when asked. Unknown: empty."""
+        ...
+
+    async def versions(self, subjects: Sequence[SubjectKey]) -> list[int]:
+        """Seq of each subject's newest event that is not an IMPRESSION; 0 when there is none."""
+        ...
+
+    def scan(self, after_seq: int = 0, until_seq: int | None = None) -> AsyncIterator[Sequence[Event]]:
+        """All events in order of seq, in batches, in bounded memory."""
+        ...
+
+    async def state(self) -> LogState:
+        """How far the log reaches."""
+        ...
+
+    async def forget(self, subject: SubjectKey) -> int:
+        """Erase every event of one subject; returns how many."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ServedItem:
+    """One row of one served list. Its recommendation id is `<request_id>.<rank>`."""
+
+    rank: int
+    ordinal: int
+    score: float
+    strategy: str
+    propensity: float = 1.0  # chance that this item was put at this rank; 1 without exploration
+
+
+@dataclass(frozen=True, slots=True)
+class ServedList:
+    """One served page, for attribution: who was shown what, by which model, where."""
+
+    request_id: str
+    served_at_ms: int
+    subject: SubjectKey | None  # None for a profile or an anonymous person
+    kind: Kind  # of the items
+    model_version: str
+    placement: str | None
+    items: Sequence[ServedItem]
+
+
+class ServingLog(Protocol):
+    """What was shown, so that outcomes can be credited. Kept from the first version: it cannot be back-filled."""
+
+    async def append(self, served: Sequence[ServedList]) -> None:
+        """Keep the lists. Durable against a crash of the process when it returns."""
+        ...
+
+    async def get_many(self, request_ids: Sequence[str]) -> list[ServedList | None]:
+        """Served lists by request id."""
+        ...
+
+    def scan(self) -> AsyncIterator[Sequence[ServedList]]:
+        """Every served list, oldest first, in batches."""
+        ...
+
+
+class ModelStore(Protocol):
+    """Published models, immutable, and which one serves."""
+
+    def versions(self) -> list[str]:
+        """Every complete version, oldest first."""
+        ...
+
+    def current(self) -> str | None:
+        """The version that serves; None when none is published. Cheap: called every second."""
+        ...
+
+    def load(self, version: str) -> Model:
+        """Open and verify one version. Raises ModelRefusedError (torn, altered, not finite), KeyError (unknown)."""
+        ...
+
+    def publish(self, model: Model, *, make_current: bool = True) -> None:
+        """Write a version atomically, then point to it unless the pointer is pinned by a rollback."""
+        ...
+
+    def promote(self, version: str, *, pin: bool = False) -> None:
+        """Point to a version after verifying it; `pin` keeps later publications from moving the pointer.
+
+        Promoting without `pin` lifts a pin. Raises KeyError, ModelRefusedError.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""Every test. The name of a test is its claim."""

@@ -1,0 +1,1 @@
+"""What talks: files, commands, GraphQL and HTTP."""

@@ -1,0 +1,1 @@
+"""What decides, without a server or a file."""
