@@ -1,0 +1,35 @@
+// The GraphiQL page of Tandem: GraphiQL 5 with the query explorer, speaking to the address it was loaded from.
+
+import "graphiql/setup-workers/vite";
+import "graphiql/style.css";
+import "@graphiql/plugin-explorer/style.css";
+import "./page.css";
+
+import { explorerPlugin } from "@graphiql/plugin-explorer";
+import { createGraphiQLFetcher } from "@graphiql/toolkit";
+import { GraphiQL } from "graphiql";
+import { createRoot } from "react-dom/client";
+
+// JSON with comments is allowed in this editor, so the line can be completed instead of looked up.
+const DEFAULT_HEADERS = `{
+  // "Authorization": "Bearer <what 'tandem token' prints>"
+}
+`;
+
+const defaultQuery = document.querySelector('meta[name="tandem-default-query"]').content;
+// The page and the endpoint share one address, also behind a proxy that adds a prefix.
+const fetcher = createGraphiQLFetcher({ url: window.location.pathname });
+// Outside the component: a new plugin list at every render would remount the explorer.
+const plugins = [explorerPlugin()];
+
+createRoot(document.getElementById("graphiql")).render(
+  <GraphiQL
+    fetcher={fetcher}
+    plugins={plugins}
+    defaultQuery={defaultQuery}
+    defaultHeaders={DEFAULT_HEADERS}
+    defaultEditorToolsVisibility="headers"
+  >
+    <GraphiQL.Logo>Tandem</GraphiQL.Logo>
+  </GraphiQL>,
+);
