@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+import errno
+import sys
+from importlib import import_module, metadata
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from recommender.errors import TandemError
 
 COMMANDS = (
     "demo",
@@ -22,3 +29,87 @@ COMMANDS = (
     "doctor",
     "settings",
 )
+
+
+class _Commands(TyperGroup):
+    """Finds a command by its file when it is asked for, so that no command waits for the imports of another."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override] # typer's own class of context
+        return list(COMMANDS)
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"gateway.cli.{cmd_name}_" if cmd_name == "import" else f"gateway.cli.{cmd_name}")
+        found = module.command
+        if not isinstance(found, typer.Typer):
+            app = typer.Typer(add_completion=False)
+            app.command(cmd_name)(found)
+            found = app
+        found.pretty_exceptions_enable = False
+        command = get_command(found)
+        command.name = cmd_name
+        return command
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            typer.echo(f"tandem {metadata.version('tandem')}")
+        except metadata.PackageNotFoundError:
+            typer.echo("tandem (run from its source, not installed)")
+        raise typer.Exit
+
+
+def _tandem(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """A GraphQL recommendations gateway for talent marketplaces.
+
+    Settings come from the environment: see `tandem settings`.
+    """
+
+
+def build_app() -> typer.Typer:
+    """The typer app of every command in the registry."""
+    # Typer's own tracebacks print local variables, and with them tokens.
+    app = typer.Typer(cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=False)
+    app.callback()(_tandem)
+    return app
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command and exit: 0 done, 1 failed (one line on stderr says why), 2 wrong usage, 130 interrupted."""
+    try:
+        build_app()(args=arguments, prog_name="tandem")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except TandemError as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(_system_line(error))
+
+
+def _fail(line: str) -> None:
+    typer.echo(f"tandem: {' '.join(line.split())}", err=True)
+    sys.exit(1)
+
+
+def _system_line(error: OSError) -> str:
+    """What the operating system refused, and what to do about it."""
+    subject = f"{error.filename}: " if error.filename is not None else ""
+    match error.errno:
+        case errno.EADDRINUSE:
+            return "the port is in use; stop what listens on it or set TANDEM_PORT to another one"
+        case errno.EADDRNOTAVAIL:
+            return "this machine does not have the address of TANDEM_HOST; set it to one that it has"
+        case errno.ENOENT:
+            return f"{subject}there is no such file or directory"
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return f"{subject}permission denied; check who may read and write it"
+        case errno.ENOSPC | errno.EDQUOT:
+            return f"{subject}the disk is full; free some space"
+        case _:
+            return f"{subject}{error.strerror or error}"

@@ -1,0 +1,268 @@
+"""Every setting: its meaning, its default, what is allowed. Read from the environment, once, by the commands."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import unquote, urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from recommender.errors import TandemError
+
+PREFIX = "TANDEM_"
+
+
+class SettingsError(TandemError):
+    """A setting has a value that cannot be used. The text names the variable, what came and what is allowed."""
+
+
+# Per port: the form of the URL that has an adapter today, and the schemes that will have one.
+_FORMS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "catalogue_url": ("sqlite:///path/to/catalogue.db", ("elasticsearch", "elasticsearch+https")),
+    "cache_url": ("memory://", ("redis", "rediss")),
+    "events_url": ("sqlite:///path/to/events.db", ("redis", "rediss")),
+    "models_url": ("file:///path/to/models", ()),
+}
+
+
+def _wrong(text: str, **context: Any) -> PydanticCustomError:
+    # Braces are the template's; a value that came from outside may hold some.
+    return PydanticCustomError("setting", "{text}", {"text": text, **context})
+
+
+def _check_url(url: str | None, info: ValidationInfo) -> str | None:
+    if url is None:
+        return None
+    form, later = _FORMS[info.field_name or ""]
+    scheme = form.partition(":")[0]
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise _wrong(f"a URL such as {form} ({error})") from error
+    if parts.scheme in later:
+        raise _wrong(f"{form} ({parts.scheme}:// arrives with the production stores)")
+    if parts.scheme != scheme or not url.startswith(f"{scheme}://"):
+        raise _wrong(f"a URL such as {form}")
+    if scheme == "memory":
+        if parts.netloc or parts.path:
+            raise _wrong("memory://, with nothing after it")
+        return url
+    if parts.netloc or not parts.path.strip("/"):
+        raise _wrong(f"a path behind three slashes, such as {form}")
+    if parts.query or parts.fragment:
+        raise _wrong(f"a URL without ? and #, such as {form}")
+    return url
+
+
+Url = Annotated[str | None, AfterValidator(_check_url)]
+
+
+class Settings(BaseSettings):
+    """What an operator can set, each as `TANDEM_<NAME>`. An empty variable counts as unset."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", hide_input_in_errors=True
+    )
+
+    data_dir: Path = Field(Path("data"), description="Root of every embedded store that has no URL of its own.")
+    catalogue_url: Url = Field(
+        None,
+        description="Where talents and jobs are kept: `sqlite:///` and a path (a fourth slash makes it absolute). "
+        "Unset: `catalogue.db` in the data directory.",
+    )
+    cache_url: Url = Field(
+        "memory://", description="Where ranked lists and documents are cached: `memory://` is in the process."
+    )
+    events_url: Url = Field(
+        None,
+        description="Where the event log is kept: `sqlite:///` and a path (a fourth slash makes it absolute). "
+        "Unset: `events.db` in the data directory.",
+    )
+    models_url: Url = Field(
+        None,
+        description="Where trained models are kept: `file://` and an absolute path. "
+        "Unset: `models` in the data directory.",
+    )
+    models_kept: int = Field(
+        10, ge=1, description="How many of the newest models are kept; the serving one always is, beside them."
+    )
+    serving_log_days: int = Field(
+        30, ge=1, description="How many days served lists are kept for crediting outcomes to them."
+    )
+    host: str = Field("127.0.0.1", min_length=1, description="Address that `tandem serve` listens on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port that `tandem serve` listens on; 0 takes a free one.")
+    auth: Literal["open", "token", "jwt"] | None = Field(
+        None,
+        description="Who may ask. Unset: nobody (401). `open`: everybody, on a loopback host only. "
+        "`token`: who has the service token. `jwt`: not built yet.",
+    )
+    service_token: SecretStr | None = Field(
+        None, description="The bearer token of the service role, for `TANDEM_AUTH=token`."
+    )
+    jwks_url: str | None = Field(None, description="Where the keys of `TANDEM_AUTH=jwt` are published.")
+    issuer: str | None = Field(None, description="The `iss` claim that `TANDEM_AUTH=jwt` asks for.")
+    audience: str | None = Field(None, description="The `aud` claim that `TANDEM_AUTH=jwt` asks for.")
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Origins whose pages may ask, separated by commas, such as `https://app.example.com`."
+    )
+    namespace: str = Field(
+        "tandem",
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$",
+        description="Prefix of every key and index in a shared store, so that several environments fit in one. "
+        "The embedded stores share nothing and have none.",
+    )
+    currency: str = Field(
+        "USD", pattern=r"^[A-Z]{3}$", description="Currency (ISO 4217) of imported pay that does not say its own."
+    )
+    mutual_weight: float = Field(
+        0.0,
+        ge=0.0,
+        allow_inf_nan=False,
+        description="Weight of the other side's interest in a ranking. No effect until a model learns both sides.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    log_format: Literal["auto", "console", "json"] = Field(
+        "auto", description="Form of the log on stderr; `auto` is `console` on a terminal and `json` elsewhere."
+    )
+
+    @field_validator("auth", "log_level", "log_format", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.strip().lower() if isinstance(value, str) else value
+
+    @field_validator("currency", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.strip().upper() if isinstance(value, str) else value
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if not re.fullmatch(r"https?://[^/\s?#@*]+", origin):
+                raise _wrong("origins such as https://app.example.com, separated by commas, without path or *")
+        return origins
+
+    @model_validator(mode="after")
+    def _open_only_at_home(self) -> Settings:
+        if self.auth == "open" and not is_loopback(self.host):
+            raise _wrong(
+                f"TANDEM_AUTH=open needs a loopback host such as 127.0.0.1; TANDEM_HOST is {self.host!r}. "
+                "Set TANDEM_AUTH=token to answer other machines"
+            )
+        return self
+
+    def access_problem(self) -> str | None:
+        """Why nobody could be let in with these settings, in one sentence; None when somebody can, or when auth is
+        unset (every request is then refused, which is allowed)."""
+        if self.auth == "token" and self.service_token is None:
+            return (
+                "TANDEM_AUTH=token needs TANDEM_SERVICE_TOKEN; `tandem token --role service` makes one and says how "
+                "to set it"
+            )
+        if self.auth == "jwt":
+            return "TANDEM_AUTH=jwt is not built yet; use TANDEM_AUTH=token, or TANDEM_AUTH=open on a loopback host"
+        return None
+
+    @property
+    def catalogue_path(self) -> Path:
+        """The SQLite file of the catalogue."""
+        return path_from_url(self.catalogue_url) if self.catalogue_url else self.data_dir / "catalogue.db"
+
+    @property
+    def events_path(self) -> Path:
+        """The SQLite file of the event log."""
+        return path_from_url(self.events_url) if self.events_url else self.data_dir / "events.db"
+
+    @property
+    def serving_log_path(self) -> Path:
+        """The SQLite file of the serving log."""
+        return self.data_dir / "serving.db"
+
+    @property
+    def models_path(self) -> Path:
+        """The directory of the model store."""
+        return path_from_url(self.models_url) if self.models_url else self.data_dir / "models"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def path_from_url(url: str) -> Path:
+    """The path of a `sqlite:///relative`, `sqlite:////absolute` or `file:///absolute` URL."""
+    parts = urlsplit(url)
+    path = unquote(parts.path)
+    return Path(path.removeprefix("/")) if parts.scheme == "sqlite" else Path(path)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The settings of the environment under the overrides. Raises SettingsError with one line."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise SettingsError("; ".join(_line(problem) for problem in error.errors())) from None
+
+
+def variable(field: str) -> str:
+    """The environment variable of a field."""
+    return f"{PREFIX}{field.upper()}"
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """Variables with our prefix that name no setting: misspelt ones, most likely."""
+    known = {variable(field) for field in Settings.model_fields}
+    return sorted(name for name in environment if name.upper().startswith(PREFIX) and name.upper() not in known)
+
+
+def _line(problem: ErrorDetails) -> str:
+    """One problem as `TANDEM_PORT: allowed is …; got '…'`."""
+    if not problem["loc"]:  # of the whole: its text names the variables
+        return problem["msg"]
+    field = str(problem["loc"][0])
+    if field not in Settings.model_fields:
+        return f"there is no setting {field!r}"
+    allowed = problem["ctx"]["text"] if problem["type"] == "setting" else _allowed(field, problem)
+    came = problem["input"]
+    shown = "" if isinstance(came, SecretStr) or field == "service_token" else f"; got {_short(came)}"
+    return f"{variable(field)}: allowed is {allowed}{shown}"
+
+
+def _allowed(field: str, problem: ErrorDetails) -> str:
+    """What a field takes, in words."""
+    match field:
+        case "port":
+            return "a whole number from 0 to 65535"
+        case "models_kept" | "serving_log_days":
+            return "a whole number from 1"
+        case "mutual_weight":
+            return "a number from 0"
+        case "currency":
+            return "a code of three letters such as USD"
+        case "namespace":
+            return "up to 63 of a-z, 0-9, _ and -, beginning with a letter or digit"
+        case _:
+            return str(problem.get("ctx", {}).get("expected", problem["msg"]))
+
+
+def _short(value: object) -> str:
+    text = ",".join(value) if isinstance(value, tuple) else str(value)
+    text = re.sub(r"//[^/@]*@", "//***@", text)  # a password in a URL
+    return repr(text if len(text) <= 80 else text[:77] + "…")

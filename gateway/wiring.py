@@ -1,0 +1,96 @@
+"""The composition root: which adapter stands behind which port. The only place that knows them all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from recommender.errors import TandemError, UnavailableError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gateway.adapters.directory.models import DirectoryModelStore
+    from gateway.adapters.sqlite.catalogue import SqliteCatalogue
+    from gateway.adapters.sqlite.events import SqliteEventLog
+    from gateway.adapters.sqlite.serving_log import SqliteServingLog
+    from gateway.settings import Settings
+
+
+class NoDataError(TandemError):
+    """A command needs data that nobody has imported yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Every port's adapter, open."""
+
+    catalogue: SqliteCatalogue
+    events: SqliteEventLog
+    serving_log: SqliteServingLog
+    models: DirectoryModelStore
+    settings: Settings
+
+    def close(self) -> None:
+        """Close them all. May be called twice."""
+        self.serving_log.close()
+        self.events.close()
+        self.catalogue.close()
+        self.models.close()
+
+
+def open_stores(settings: Settings, *, must_exist: bool = False) -> Stores:
+    """Open the adapter of each port.
+
+    must_exist: raise NoDataError when nothing has been imported, instead of creating empty stores.
+    Raises UnavailableError when one cannot be opened; those opened before it are closed again.
+    """
+    # Imported here so that commands which open nothing (`tandem settings`) need not wait for numpy.
+    from gateway.adapters.directory.models import DirectoryModelStore
+    from gateway.adapters.sqlite.catalogue import SqliteCatalogue
+    from gateway.adapters.sqlite.events import SqliteEventLog
+    from gateway.adapters.sqlite.serving_log import SqliteServingLog
+
+    if must_exist:
+        check_data(settings)
+    _make_directory(settings.data_dir)
+    with ExitStack() as opened:
+        catalogue = SqliteCatalogue.open(settings.catalogue_path)
+        opened.callback(catalogue.close)
+        events = SqliteEventLog.open(settings.events_path)
+        opened.callback(events.close)
+        serving_log = SqliteServingLog.open(settings.serving_log_path, days=settings.serving_log_days)
+        opened.callback(serving_log.close)
+        models = DirectoryModelStore(settings.models_path, kept=settings.models_kept)
+        opened.pop_all()
+    return Stores(catalogue=catalogue, events=events, serving_log=serving_log, models=models, settings=settings)
+
+
+@asynccontextmanager
+async def stores(settings: Settings, *, must_exist: bool = False) -> AsyncIterator[Stores]:
+    """The stores, open for the length of a block."""
+    opened = await asyncio.to_thread(open_stores, settings, must_exist=must_exist)
+    try:
+        yield opened
+    finally:
+        await asyncio.to_thread(opened.close)
+
+
+def check_data(settings: Settings) -> None:
+    """Raise NoDataError, with what to do, unless there is a catalogue to read."""
+    path = settings.catalogue_path
+    if not path.is_file():
+        place = path if settings.catalogue_url else settings.data_dir
+        raise NoDataError(f"no data in {place}: run `tandem import …` or `tandem demo` first")
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnavailableError(
+            "data directory", f"{path} cannot be made ({error.strerror}); set TANDEM_DATA_DIR to a place that can"
+        ) from error
