@@ -7,20 +7,21 @@ import "./page.css";
 
 import { explorerPlugin } from "@graphiql/plugin-explorer";
 import { createGraphiQLFetcher } from "@graphiql/toolkit";
-import { GraphiQL } from "graphiql";
+import { GraphiQL, HISTORY_PLUGIN } from "graphiql";
 import { createRoot } from "react-dom/client";
 
 // JSON with comments is allowed in this editor, so the line can be completed instead of looked up.
 const DEFAULT_HEADERS = `{
-  // "Authorization": "Bearer <what 'tandem token' prints>"
+  // "tandem token" prints a token.
+  // "Authorization": "Bearer TOKEN"
 }
 `;
 
 const defaultQuery = document.querySelector('meta[name="tandem-default-query"]').content;
 // The page and the endpoint share one address, also behind a proxy that adds a prefix.
 const fetcher = createGraphiQLFetcher({ url: window.location.pathname });
-// Outside the component: a new plugin list at every render would remount the explorer.
-const plugins = [explorerPlugin()];
+// A list of plugins replaces GraphiQL's own, so the history is named too.
+const plugins = [HISTORY_PLUGIN, explorerPlugin()];
 
 createRoot(document.getElementById("graphiql")).render(
   <GraphiQL

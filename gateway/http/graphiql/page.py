@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 # Names no id, so that it has an answer on any marketplace.
 DEFAULT_QUERY = """\
-# Jobs for three talents of this marketplace, best first, with the reasons.
-# Ctrl-Space completes, the Docs and Explorer buttons on the left show the whole schema.
+# The best jobs for three talents, and why.
+# Ctrl-Enter runs it, Ctrl-Space completes.
 query RecommendedJobs {
   talents(first: 3) {
     nodes {

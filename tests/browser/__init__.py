@@ -1,0 +1,1 @@
+"""Tests that need Node and Chromium: `make browser` runs them."""
