@@ -6,6 +6,8 @@ value fails a positive clause. Bounds are inclusive. Pay compares only within on
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 
 from recommender.documents import BudgetType, JobStatus, Level
@@ -28,6 +30,9 @@ class TermFilter:
 
 
 def _check_range(name: str, low: float | None, high: float | None) -> None:
+    for bound in (low, high):
+        if bound is not None and not math.isfinite(bound):
+            raise BadInputError(f"{name}: a bound must be a finite number; got {bound}")
     if low is not None and high is not None and low > high:
         raise BadInputError(f"{name}: min must not be above max; got min {low} and max {high}")
 
@@ -46,9 +51,25 @@ class PayFilter:
         _check_range("budget" if self.budget_type else "hourlyRate", self.min, self.max)
 
 
+# ASCII digits only and no underscores: what other engines and programs read as the same number.
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+
+
+def number_of(text: str) -> float | None:
+    """The number that an attribute's text stands for (spaces around it allowed); None when it is none."""
+    if not _NUMBER.fullmatch(text.strip()):
+        return None
+    number = float(text)
+    return number if math.isfinite(number) else None
+
+
 @dataclass(frozen=True, slots=True)
 class AttributeFilter:
-    """A clause over one attribute: one of the values, and within a numeric range."""
+    """A clause over one attribute: one of the values, and within a numeric range (see `number_of`).
+
+    The name is a key and compares exactly; the values are strings and compare folded. A clause with neither values nor
+    bounds is no constraint.
+    """
 
     name: str
     any: tuple[str, ...] = ()

@@ -68,7 +68,7 @@ class _FoldTable(dict[int, str]):
 _FOLDED = _FoldTable()
 
 # In folded text everything but a space and `.+#` belongs to a word. A leading dot (.net) and single inner dots
-# (node.js) do too, and after a letter (not a digit, "5+ years") `++`, `#`, and a `+` that nothing follows (c++, c#, a+).
+# (node.js) do too, and after a letter (not a digit: "5+ years") `++`, `#`, and a `+` that ends a word (c++, c#, a+).
 _WORD = re.compile(r"(?:(?<!\.)\.)?[^ .+#]+(?:\.[^ .+#]+)*(?:(?<![0-9])(?:\+\++|#|\+(?![^ .+#])))?")
 
 
