@@ -16,6 +16,9 @@ from recommender.errors import UnavailableError
 
 BUSY_TIMEOUT_MS = 10_000  # an import of another process holds the write lock for a fraction of a second at a time
 STATEMENTS_KEPT = 256  # prepared statements per connection
+WRITER_CACHE_KIB = (
+    32_768  # an import touches pages of every index in each batch; SQLite's own 2 MB thrash from 500k rows
+)
 
 # What an operator can do about each failure that is not a fault of the program.
 _MEANINGS = {
@@ -62,6 +65,9 @@ class Database:
         try:
             with database._failures():
                 database._writer = database._connect()
+                # What is deleted must be gone from the file: it may have been a person's.
+                database._writer.execute("PRAGMA secure_delete = ON")
+                database._writer.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
                 database._prepare(schema, ddl)
         except BaseException:
             database.close()
@@ -211,11 +217,14 @@ Result = TypeVar("Result")
 class GroupCommit(Generic[Item, Result]):
     """Writes what several callers hand in at the same time in one transaction: one wait for the disk instead of many.
 
-    write: applies one item within the transaction of its group. When the transaction fails, every caller of the group
-    gets the error and nothing of the group was written; so an item must be checked before it is handed in.
+    write: applies the items of one group, in order, within its transaction and gives a result for each. When it fails,
+    every caller of the group gets the error and nothing of the group was written; so an item must be checked before it
+    is handed in.
     """
 
-    def __init__(self, database: Database, write: Callable[[sqlite3.Connection, Item], Result]) -> None:
+    def __init__(
+        self, database: Database, write: Callable[[sqlite3.Connection, Sequence[Item]], Sequence[Result]]
+    ) -> None:
         self._database = database
         self._write = write
         self._lock = threading.Lock()
@@ -248,7 +257,7 @@ class GroupCommit(Generic[Item, Result]):
             return
         try:
             with self._database.writing() as connection:
-                results = [self._write(connection, item) for item, _ in group]
+                results = self._write(connection, [item for item, _ in group])
         except BaseException as error:  # noqa: BLE001 - it belongs to the callers, who raise it
             for _, future in group:
                 future.set_exception(error)

@@ -1,0 +1,352 @@
+"""The model store as a directory: one folder per version; `CURRENT` names the one that serves, `PINNED` holds it.
+
+A version is a folder with `arrays.safetensors` and `manifest.json`. It is written under a temporary name, brought to
+the disk and renamed, so that it is there whole or not at all; `CURRENT` is replaced the same way.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors import numpy as safetensors
+
+from recommender.errors import BadInputError, ModelRefusedError, UnavailableError
+from recommender.model import SCHEMA, Hyperparameters, Manifest, Model, Side
+
+PART = "model store"
+ARRAYS = "arrays.safetensors"
+MANIFEST = "manifest.json"
+CURRENT = "CURRENT"
+PINNED = "PINNED"
+LOCK = ".lock"
+TEMPORARY = ".tmp-"
+
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_DTYPES = {"ordinals": np.dtype(np.uint32), "factors": np.dtype(np.float32), "popularity": np.dtype(np.float32)}
+_ADVICE = "promote another version with `tandem models promote VERSION`, or train again with `tandem train`"
+
+
+class DirectoryModelStore:
+    """`recommender.ports.ModelStore` over a directory of a local or shared disk.
+
+    kept: how many of the newest versions stay; the current one always does, beside them.
+    Everything raises UnavailableError when the directory cannot be read or written.
+    """
+
+    def __init__(self, path: Path | str, *, kept: int = 10) -> None:
+        self.path = Path(path)
+        self._kept = kept
+
+    def close(self) -> None:
+        """Nothing is held open between calls."""
+
+    def versions(self) -> list[str]:
+        """See the port. A version whose manifest cannot be read counts as the oldest."""
+        with _failures():
+            if not self.path.is_dir():
+                return []
+            found = [
+                (_trained_at_ms(folder), folder.name)
+                for folder in self.path.iterdir()
+                if _VERSION.fullmatch(folder.name) and (folder / MANIFEST).is_file()
+            ]
+        return [name for _, name in sorted(found)]
+
+    def current(self) -> str | None:
+        """See the port. Raises ModelRefusedError when the pointer itself is damaged."""
+        try:
+            with _failures():
+                version = (self.path / CURRENT).read_bytes().strip().decode("ascii", errors="replace")
+        except FileNotFoundError:
+            return None
+        if not _VERSION.fullmatch(version):
+            raise ModelRefusedError(f"{self.path / CURRENT} names no version; {_ADVICE}")
+        return version
+
+    def is_pinned(self) -> bool:
+        """Whether a publication leaves the pointer where it is."""
+        return (self.path / PINNED).exists()
+
+    def manifest(self, version: str) -> Manifest:
+        """What a version says of itself, its own checksum verified, its arrays unread. Raises as `load` does."""
+        return _manifest(version, _document(version, self._folder(version)))
+
+    def load(self, version: str) -> Model:
+        """See the port. The arrays are read-only and are made of the very bytes whose checksum was verified."""
+        folder = self._folder(version)
+        document = _document(version, folder)
+        manifest = _manifest(version, document)
+        arrays = _arrays(version, folder / ARRAYS, document)
+        model = Model(manifest=manifest, talents=_side("talents", arrays), jobs=_side("jobs", arrays))
+        _check(model)
+        return model
+
+    def publish(self, model: Model, *, make_current: bool = True) -> None:
+        """See the port. Raises ModelRefusedError, and writes nothing, for a model that could not be loaded again."""
+        version = model.manifest.version
+        if not _VERSION.fullmatch(version):
+            raise BadInputError(
+                f"a version is 1 to 128 of A-Z a-z 0-9 . _ -, beginning with none of . _ -; got {version!r}"
+            )
+        _check(model)
+        with self._locked():
+            self._sweep()
+            if (self.path / version).exists():
+                raise BadInputError(f"model {version} is published already, and a published model never changes")
+            self._write(model)
+            if make_current and not self.is_pinned():
+                self._replace(CURRENT, version)
+            self._retire()
+
+    def promote(self, version: str, *, pin: bool = False) -> None:
+        """See the port."""
+        self.load(version)
+        with self._locked():
+            if pin:
+                # First, so that no publication slips in between and a crash here leaves a pointer that stands still.
+                self._replace(PINNED, version)
+            self._replace(CURRENT, version)
+            if not pin:
+                (self.path / PINNED).unlink(missing_ok=True)
+
+    def _folder(self, version: str) -> Path:
+        if not _VERSION.fullmatch(version) or not (self.path / version).is_dir():
+            raise KeyError(version)
+        return self.path / version
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One writer at a time, over all processes. The lock goes with its process."""
+        with _failures():
+            self.path.mkdir(parents=True, exist_ok=True)
+            with (self.path / LOCK).open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                yield
+
+    def _sweep(self) -> None:
+        """Remove what a publication that died has left: under the lock, nobody else is writing."""
+        for left in self.path.glob(f"{TEMPORARY}*"):
+            if left.is_dir():
+                shutil.rmtree(left)
+            else:
+                left.unlink()
+
+    def _write(self, model: Model) -> None:
+        temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=self.path))
+        try:
+            arrays = _named(model)
+            data = safetensors.save(arrays)
+            _write_through(temporary / ARRAYS, data)
+            _write_through(temporary / MANIFEST, _encoded(_described(model.manifest, arrays, data)))
+            temporary.chmod(0o755)  # mkdtemp gives it to its owner alone; another user may serve
+            _sync_directory(temporary)
+            temporary.rename(self.path / model.manifest.version)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        _sync_directory(self.path)
+
+    def _replace(self, name: str, text: str) -> None:
+        descriptor, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=self.path)
+        os.close(descriptor)
+        try:
+            _write_through(Path(temporary), f"{text}\n".encode())
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(self.path / name)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        _sync_directory(self.path)
+
+    def _retire(self) -> None:
+        """Remove versions beyond the newest `kept`, except the current one."""
+        with suppress(ModelRefusedError):  # a damaged pointer: keep everything until it is mended
+            current = self.current()
+            for version in self.versions()[: -self._kept]:
+                if version != current:
+                    # Renamed first: a version is there whole or not at all on its way out, too.
+                    gone = self.path / f"{TEMPORARY}{version}"
+                    (self.path / version).rename(gone)
+                    shutil.rmtree(gone)
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    """Turn the operating system's refusals into ours; a missing file is the caller's to judge."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        subject = f"{error.filename}: " if error.filename else ""
+        raise UnavailableError(PART, f"{subject}{error.strerror or error}") from error
+
+
+def _refused(version: str, why: str) -> ModelRefusedError:
+    return ModelRefusedError(f"model {version} is refused: {why}; {_ADVICE}")
+
+
+def _check(model: Model) -> None:
+    """Refuse a model whose numbers cannot be served."""
+    version = model.manifest.version
+    width = model.manifest.hyperparameters.factors
+    for name, side in (("talents", model.talents), ("jobs", model.jobs)):
+        rows = len(side.ordinals)
+        for part, array, shape in (
+            ("ordinals", side.ordinals, (rows,)),
+            ("factors", side.factors, (rows, width)),
+            ("popularity", side.popularity, (rows,)),
+        ):
+            if array.shape != shape or array.dtype != _DTYPES[part]:
+                raise _refused(
+                    version,
+                    f"{name}.{part} must be {_DTYPES[part]} of shape {shape}, and is {array.dtype} of {array.shape}",
+                )
+        if rows > 1 and not bool(np.all(side.ordinals[1:] > side.ordinals[:-1])):
+            raise _refused(version, f"{name}.ordinals are not ascending")
+        for part, array in (("factors", side.factors), ("popularity", side.popularity)):
+            if not bool(np.isfinite(array).all()):
+                raise _refused(version, f"{name}.{part} holds numbers that are not finite")
+
+
+def _named(model: Model) -> dict[str, npt.NDArray[Any]]:
+    return {
+        f"{name}.{part}": np.ascontiguousarray(getattr(side, part))
+        for name, side in (("talents", model.talents), ("jobs", model.jobs))
+        for part in _DTYPES
+    }
+
+
+def _side(name: str, arrays: Mapping[str, npt.NDArray[Any]]) -> Side:
+    return Side(**{part: arrays[f"{name}.{part}"] for part in _DTYPES})
+
+
+def _described(manifest: Manifest, arrays: Mapping[str, npt.NDArray[Any]], data: bytes) -> dict[str, Any]:
+    """The manifest as it is stored, without its own checksum."""
+    return {
+        "schema": manifest.schema,
+        "version": manifest.version,
+        "trained_at_ms": manifest.trained_at_ms,
+        "as_of_ms": manifest.as_of_ms,
+        "watermark": manifest.watermark,
+        "events": manifest.events,
+        "hyperparameters": asdict(manifest.hyperparameters),
+        # JSON has no NaN: a metric without a value is null.
+        "metrics": {
+            group: {name: float(value) if math.isfinite(value) else None for name, value in values.items()}
+            for group, values in manifest.metrics.items()
+        },
+        "files": {ARRAYS: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}},
+        "arrays": {name: {"shape": list(array.shape), "dtype": str(array.dtype)} for name, array in arrays.items()},
+    }
+
+
+def _encoded(described: dict[str, Any]) -> bytes:
+    return (json.dumps(described | {"sha256": _digest(described)}, indent=2) + "\n").encode()
+
+
+def _digest(described: Mapping[str, Any]) -> str:
+    """Checksum of a manifest's content, whatever its layout."""
+    return hashlib.sha256(json.dumps(described, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _document(version: str, folder: Path) -> dict[str, Any]:
+    """The stored manifest, verified against its own checksum."""
+    try:
+        with _failures():
+            document = json.loads((folder / MANIFEST).read_bytes())
+    except FileNotFoundError:
+        raise _refused(version, f"its {MANIFEST} is missing") from None
+    except (ValueError, RecursionError):
+        raise _refused(version, f"its {MANIFEST} is torn or altered") from None
+    if not isinstance(document, dict):
+        raise _refused(version, f"its {MANIFEST} is torn or altered")
+    if document.get("schema") != SCHEMA:
+        raise _refused(version, f"it has schema {document.get('schema')!r} and this version reads schema {SCHEMA}")
+    claimed = document.pop("sha256", None)
+    if claimed != _digest(document):
+        raise _refused(version, f"its {MANIFEST} was altered (checksum)")
+    return document
+
+
+def _manifest(version: str, document: Mapping[str, Any]) -> Manifest:
+    if document.get("version") != version:
+        raise _refused(version, f"its {MANIFEST} is of version {document.get('version')!r}")
+    try:
+        return Manifest(
+            version=version,
+            trained_at_ms=document["trained_at_ms"],
+            as_of_ms=document["as_of_ms"],
+            watermark=document["watermark"],
+            events=document["events"],
+            hyperparameters=Hyperparameters(**document["hyperparameters"]),
+            metrics={
+                group: {name: math.nan if value is None else value for name, value in values.items()}
+                for group, values in document["metrics"].items()
+            },
+            schema=document["schema"],
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _refused(version, f"its {MANIFEST} was written by another version of Tandem ({error})") from error
+
+
+def _arrays(version: str, path: Path, document: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of a file, after its length and checksum."""
+    try:
+        with _failures():
+            data = path.read_bytes()
+    except FileNotFoundError:
+        raise _refused(version, f"its {ARRAYS} is missing") from None
+    try:
+        claimed, described = document["files"][ARRAYS], document["arrays"]
+        if len(data) != claimed["bytes"]:
+            raise _refused(version, f"its {ARRAYS} is torn: {len(data)} bytes of {claimed['bytes']}")
+        if hashlib.sha256(data).hexdigest() != claimed["sha256"]:
+            raise _refused(version, f"its {ARRAYS} was altered (checksum)")
+        arrays = safetensors.load(data)
+        shapes = {name: {"shape": list(array.shape), "dtype": str(array.dtype)} for name, array in arrays.items()}
+        if shapes != described or any(
+            f"{side}.{part}" not in arrays for side in ("talents", "jobs") for part in _DTYPES
+        ):
+            raise _refused(version, f"its {ARRAYS} does not hold the arrays of its {MANIFEST}")
+    except (KeyError, TypeError, SafetensorError) as error:
+        raise _refused(version, f"its {ARRAYS} was written by another version of Tandem ({error})") from error
+    return arrays
+
+
+def _trained_at_ms(folder: Path) -> int:
+    try:
+        return int(json.loads((folder / MANIFEST).read_bytes())["trained_at_ms"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return -1
+
+
+def _write_through(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_directory(path: Path) -> None:
+    """Bring the names in a directory to the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
