@@ -326,6 +326,8 @@ def _arrays(version: str, path: Path, document: Mapping[str, Any]) -> dict[str, 
             raise _refused(version, f"its {ARRAYS} does not hold the arrays of its {MANIFEST}")
     except (KeyError, TypeError, SafetensorError) as error:
         raise _refused(version, f"its {ARRAYS} was written by another version of Tandem ({error})") from error
+    for array in arrays.values():
+        array.flags.writeable = False
     return arrays
 
 

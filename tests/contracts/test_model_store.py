@@ -1,0 +1,364 @@
+"""What every model store promises; see `recommender.ports.ModelStore`."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gateway.adapters.directory.models import ARRAYS, CURRENT, MANIFEST, PINNED, DirectoryModelStore
+from recommender.errors import BadInputError, ModelRefusedError, UnavailableError
+from recommender.model import Hyperparameters, Manifest, Model, Side
+from tests.factories import NOW_MS
+
+ADAPTERS = {"directory": DirectoryModelStore}
+OpenStore = Callable[..., DirectoryModelStore]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "models"
+
+
+@pytest.fixture(params=ADAPTERS)
+def open_store(request: pytest.FixtureRequest, path: Path) -> OpenStore:
+    """Opens the same store every time it is called."""
+    return lambda **options: ADAPTERS[request.param](path, **options)
+
+
+@pytest.fixture
+def store(open_store: OpenStore) -> DirectoryModelStore:
+    return open_store()
+
+
+def side(rows: int, width: int = 4, seed: int = 0) -> Side:
+    rng = np.random.default_rng(seed)
+    return Side(
+        ordinals=np.arange(1, rows + 1, dtype=np.uint32) * 3,
+        factors=rng.standard_normal((rows, width), dtype=np.float32),
+        popularity=rng.random(rows, dtype=np.float32),
+    )
+
+
+def model(
+    version: str = "v1", at: int = 0, talents: Side | None = None, jobs: Side | None = None, **fields: Any
+) -> Model:
+    defaults: dict[str, Any] = {
+        "version": version,
+        "trained_at_ms": NOW_MS + at,
+        "as_of_ms": NOW_MS,
+        "watermark": 250,
+        "events": 240,
+        "hyperparameters": Hyperparameters(factors=4, regularization=0.125, alpha=8.0, half_life_days=None),
+        "metrics": {"als": {"recall@20": 0.25, "ndcg@20": 0.1}},
+    }
+    return Model(
+        manifest=Manifest(**{**defaults, **fields}),
+        talents=talents if talents is not None else side(7),
+        jobs=jobs if jobs is not None else side(5, seed=1),
+    )
+
+
+def assert_same(found: Model, expected: Model) -> None:
+    assert found.manifest == expected.manifest
+    for ours, theirs in ((found.talents, expected.talents), (found.jobs, expected.jobs)):
+        for name in ("ordinals", "factors", "popularity"):
+            assert getattr(ours, name).dtype == getattr(theirs, name).dtype
+            np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
+
+
+def test_an_empty_store_says_so(store: DirectoryModelStore, path: Path) -> None:
+    assert store.versions() == []
+    assert store.current() is None
+    assert not store.is_pinned()
+    assert not path.exists()
+    with pytest.raises(KeyError):
+        store.load("v1")
+    with pytest.raises(KeyError):
+        store.promote("v1")
+
+
+def test_a_model_comes_back_as_it_was_published(store: DirectoryModelStore) -> None:
+    store.publish(model())
+    assert store.versions() == ["v1"]
+    assert store.current() == "v1"
+    assert_same(store.load("v1"), model())
+    assert store.manifest("v1") == model().manifest
+
+
+def test_a_model_without_rows_or_times_comes_back(store: DirectoryModelStore) -> None:
+    bare = model(talents=side(0), jobs=side(1), as_of_ms=None, metrics={})
+    store.publish(bare)
+    assert_same(store.load("v1"), bare)
+
+
+def test_a_metric_without_a_value_comes_back_as_not_a_number(store: DirectoryModelStore) -> None:
+    store.publish(model(metrics={"als": {"gini@20": math.nan}}))
+    assert math.isnan(store.load("v1").manifest.metrics["als"]["gini@20"])
+
+
+def test_a_loaded_model_cannot_be_changed_by_its_reader(store: DirectoryModelStore) -> None:
+    store.publish(model())
+    with pytest.raises(ValueError, match="read-only"):
+        store.load("v1").jobs.factors[0, 0] = 1.0
+
+
+def test_versions_are_in_the_order_of_training(store: DirectoryModelStore) -> None:
+    for version, at in (("b", 2), ("c", 1), ("a", 2)):
+        store.publish(model(version, at))
+    assert store.versions() == ["c", "a", "b"]
+
+
+def test_the_newest_publication_serves_unless_it_is_told_not_to(store: DirectoryModelStore) -> None:
+    store.publish(model("v1"))
+    store.publish(model("v2", 1), make_current=False)
+    assert store.current() == "v1"
+    store.publish(model("v3", 2))
+    assert store.current() == "v3"
+
+
+def test_a_pinned_version_goes_on_serving_until_another_is_promoted_without_a_pin(store: DirectoryModelStore) -> None:
+    for number in (1, 2):
+        store.publish(model(f"v{number}", number))
+    store.promote("v1", pin=True)
+    assert (store.current(), store.is_pinned()) == ("v1", True)
+    store.publish(model("v3", 3))
+    assert store.current() == "v1"
+    store.promote("v2")
+    assert (store.current(), store.is_pinned()) == ("v2", False)
+    store.publish(model("v4", 4))
+    assert store.current() == "v4"
+
+
+def test_a_published_version_never_changes(store: DirectoryModelStore) -> None:
+    store.publish(model())
+    with pytest.raises(BadInputError, match="model v1 is published already"):
+        store.publish(model(events=1))
+    assert store.load("v1").manifest.events == 240
+
+
+@pytest.mark.parametrize("version", ["", "..", "../v1", "a/b", ".tmp-x", "-v", "v\n", "é", "v" * 129])
+def test_a_version_that_is_no_plain_name_is_refused(store: DirectoryModelStore, path: Path, version: str) -> None:
+    with pytest.raises(BadInputError, match="a version is 1 to 128 of"):
+        store.publish(model(version))
+    assert not path.exists()
+    with pytest.raises(KeyError):
+        store.load(version)
+
+
+def _with(part: str, array: np.ndarray[Any, Any]) -> Model:
+    return model(jobs=replace(side(5, seed=1), **{part: array}))
+
+
+_NAN = side(5).factors.copy()
+_NAN[3, 2] = np.nan
+
+UNFIT = {
+    "nan": (_with("factors", _NAN), "jobs.factors holds numbers that are not finite"),
+    "infinite": (_with("popularity", np.full(5, np.inf, np.float32)), "jobs.popularity holds numbers that are not"),
+    "rows": (
+        _with("factors", side(4).factors),
+        r"jobs.factors must be float32 of shape \(5, 4\), and is .* of \(4",
+    ),
+    "width": (_with("factors", side(5, 3).factors), r"jobs.factors must be float32 of shape \(5, 4\)"),
+    "dtype": (_with("factors", side(5).factors.astype(np.float64)), ".*, and is float64 of"),
+    "order": (_with("ordinals", np.array([1, 2, 2, 3, 4], np.uint32)), "jobs.ordinals are not ascending"),
+}
+
+
+@pytest.mark.parametrize("case", UNFIT)
+def test_a_model_that_could_not_serve_is_not_published(store: DirectoryModelStore, path: Path, case: str) -> None:
+    unfit, why = UNFIT[case]
+    store.publish(model("v0"))
+    with pytest.raises(ModelRefusedError, match=f"model v1 is refused: {why}"):
+        store.publish(unfit)
+    assert sorted(file.name for file in path.iterdir()) == [".lock", CURRENT, "v0"]
+
+
+def _truncate(folder: Path) -> None:
+    (folder / ARRAYS).write_bytes((folder / ARRAYS).read_bytes()[:-10])
+
+
+def _flip(name: str, at: float) -> Callable[[Path], None]:
+    def flip(folder: Path) -> None:
+        data = bytearray((folder / name).read_bytes())
+        data[int(len(data) * at)] ^= 1
+        (folder / name).write_bytes(data)
+
+    return flip
+
+
+def _edit(**changes: Any) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        document = json.loads((folder / MANIFEST).read_bytes())
+        (folder / MANIFEST).write_text(json.dumps(document | changes))
+
+    return edit
+
+
+def _write(name: str, data: bytes) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        (folder / name).write_bytes(data)
+
+    return write
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
+    "truncated": (_truncate, r"its arrays\.safetensors is torn: \d+ bytes of \d+"),
+    "empty arrays": (_write(ARRAYS, b""), r"its arrays\.safetensors is torn: 0 bytes of \d+"),
+    "one bit of a factor": (_flip(ARRAYS, 0.9), r"its arrays\.safetensors was altered \(checksum\)"),
+    "one bit of the header": (_flip(ARRAYS, 0.01), r"its arrays\.safetensors was altered \(checksum\)"),
+    "arrays gone": (lambda folder: (folder / ARRAYS).unlink(), r"its arrays\.safetensors is missing"),
+    "manifest torn": (_write(MANIFEST, b'{"schema": 1, "ver'), r"its manifest\.json is torn or altered"),
+    "manifest empty": (_write(MANIFEST, b""), r"its manifest\.json is torn or altered"),
+    "manifest binary": (_write(MANIFEST, b"\x80\x04\x95pickle"), r"its manifest\.json is torn or altered"),
+    "manifest no object": (_write(MANIFEST, b"[]"), r"its manifest\.json is torn or altered"),
+    "manifest bottomless": (_write(MANIFEST, b"[" * 100_000), r"its manifest\.json is torn or altered"),
+    "manifest gone": (lambda folder: (folder / MANIFEST).unlink(), r"its manifest\.json is missing"),
+    "other schema": (_edit(schema=2), "it has schema 2 and this version reads schema 1"),
+    "watermark changed": (_edit(watermark=9), r"its manifest\.json was altered \(checksum\)"),
+    "checksum removed": (_edit(sha256=None), r"its manifest\.json was altered \(checksum\)"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_version_is_refused_with_what_to_do_and_the_others_still_serve(
+    store: DirectoryModelStore, path: Path, damage: str
+) -> None:
+    store.publish(model("v1"))
+    store.publish(model("v2", 1))
+    harm, why = DAMAGES[damage]
+    harm(path / "v2")
+    with pytest.raises(ModelRefusedError, match=rf"^model v2 is refused: {why}; promote another version with"):
+        store.load("v2")
+    assert_same(store.load("v1"), model("v1"))
+    store.promote("v1")
+    with pytest.raises(ModelRefusedError):
+        store.promote("v2")
+    assert store.current() == "v1"
+    store.publish(model("v3", 2))
+    assert store.current() == "v3"
+
+
+def test_a_version_under_another_s_name_is_refused(store: DirectoryModelStore, path: Path) -> None:
+    store.publish(model("v1"))
+    shutil.copytree(path / "v1", path / "v2")
+    with pytest.raises(ModelRefusedError, match=r"model v2 is refused: its manifest\.json is of version 'v1'"):
+        store.load("v2")
+
+
+def test_arrays_of_another_model_are_refused(store: DirectoryModelStore, path: Path) -> None:
+    store.publish(model("v1"))
+    store.publish(model("v2", 1, jobs=side(5, seed=9)))
+    shutil.copy(path / "v1" / ARRAYS, path / "v2" / ARRAYS)
+    with pytest.raises(ModelRefusedError, match=r"its arrays\.safetensors was altered"):
+        store.load("v2")
+
+
+@pytest.mark.parametrize("text", [b"", b"\n", b"../../etc", b"v1\nv2", b"\xff\xfe"])
+def test_a_damaged_pointer_is_refused_and_the_next_promotion_mends_it(
+    store: DirectoryModelStore, path: Path, text: bytes
+) -> None:
+    store.publish(model())
+    (path / CURRENT).write_bytes(text)
+    with pytest.raises(ModelRefusedError, match="CURRENT names no version; promote another"):
+        store.current()
+    store.promote("v1")
+    assert store.current() == "v1"
+
+
+def test_the_pointer_is_a_line_that_a_person_can_read(store: DirectoryModelStore, path: Path) -> None:
+    store.publish(model())
+    assert (path / CURRENT).read_text() == "v1\n"
+    store.promote("v1", pin=True)
+    assert (path / PINNED).read_text() == "v1\n"
+
+
+def test_the_newest_versions_and_the_current_one_are_kept(open_store: OpenStore) -> None:
+    store = open_store(kept=3)
+    store.publish(model("v0"))
+    store.promote("v0", pin=True)
+    for number in range(1, 7):
+        store.publish(model(f"v{number}", number))
+    assert store.versions() == ["v0", "v4", "v5", "v6"]
+    assert store.current() == "v0"
+    assert_same(store.load("v0"), model("v0"))
+
+
+def test_left_overs_of_a_publication_that_died_are_no_version_and_are_swept(
+    store: DirectoryModelStore, path: Path
+) -> None:
+    (path / ".tmp-abc").mkdir(parents=True)
+    (path / ".tmp-abc" / ARRAYS).write_bytes(b"half")
+    (path / ".tmp-def").write_text("v9\n")
+    assert store.versions() == []
+    store.publish(model())
+    assert sorted(file.name for file in path.iterdir()) == [".lock", CURRENT, "v1"]
+
+
+def test_a_place_that_cannot_be_written_is_unavailable(tmp_path: Path, open_store: OpenStore) -> None:
+    (tmp_path / "models").write_text("a file")
+    with pytest.raises(UnavailableError, match=r"model store is unavailable: .*models"):
+        open_store().publish(model())
+
+
+def test_a_full_disk_leaves_the_store_as_it_was(
+    store: DirectoryModelStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.publish(model("v1"))
+
+    def refuse(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(UnavailableError, match="model store is unavailable: No space left on device"):
+        store.publish(model("v2", 1))
+    monkeypatch.undo()
+    assert sorted(file.name for file in path.iterdir()) == [".lock", CURRENT, "v1"]
+    assert_same(store.load("v1"), model("v1"))
+
+
+PUBLISHER = """
+import sys
+from gateway.adapters.directory.models import DirectoryModelStore
+from tests.contracts.test_model_store import model, side
+store = DirectoryModelStore(sys.argv[1], kept=3)
+print("ready", flush=True)
+for number in range(int(sys.argv[2]), int(sys.argv[2]) + 10_000):
+    store.publish(model(f"v{number}", number, talents=side(2_000)))
+"""
+
+
+def test_a_publisher_that_is_killed_leaves_a_version_that_serves(open_store: OpenStore, path: Path) -> None:
+    store = open_store(kept=3)
+    store.publish(model("v0"))
+    for turn in range(4):
+        publisher = subprocess.Popen(
+            [sys.executable, "-c", PUBLISHER, str(path), str(1 + turn * 10_000)], stdout=subprocess.PIPE
+        )
+        assert publisher.stdout is not None
+        publisher.stdout.readline()
+        time.sleep(0.05 + turn * 0.013)
+        os.kill(publisher.pid, signal.SIGKILL)
+        publisher.stdout.close()
+        publisher.wait()
+        current = store.current()
+        assert current is not None
+        assert store.load(current).manifest.version == current
+        for version in store.versions():
+            store.load(version)
+    store.publish(model("last", 10**6))
+    assert store.current() == "last"
+    assert not list(path.glob(".tmp-*"))
