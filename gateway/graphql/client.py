@@ -1,0 +1,37 @@
+"""The type Client: an owner of jobs, known by nothing but them."""
+
+from __future__ import annotations
+
+import strawberry
+from strawberry import UNSET
+
+from gateway.graphql.arguments import After, First, JobFilterArgument, Jobs
+from gateway.graphql.context import Info
+from gateway.graphql.ids import NodeType, relay_id
+from gateway.graphql.node import Node
+
+
+@strawberry.type(description='Who offers work, e.g. `client(clientId: "acme")`.')
+class Client(Node):
+    """There is no store of clients: one exists while there is a job of theirs."""
+
+    client_id: strawberry.ID = strawberry.field(description='The marketplace\'s own id, e.g. `"acme"`.')
+
+    @strawberry.field(
+        description="Their jobs, newest first; the open ones unless the filter names `statuses`, e.g. all."
+    )
+    async def jobs(
+        self,
+        info: Info,
+        filter: JobFilterArgument = UNSET,  # noqa: A002 — the contract's name
+        first: First = 20,
+        after: After = UNSET,
+    ) -> Jobs | None:
+        from gateway.graphql.listing import jobs_of_client
+
+        return await jobs_of_client(info.context, self.client_id, filter, first, after)
+
+
+def client_from(client_id: str) -> Client:
+    """The GraphQL object of a client id."""
+    return Client(id=relay_id(NodeType.CLIENT, client_id), client_id=strawberry.ID(client_id))

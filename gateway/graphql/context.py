@@ -1,0 +1,29 @@
+"""The context of one request: who asks, what there is to ask, and what has been loaded already."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import strawberry
+
+from gateway.graphql.loaders import Loaders
+from gateway.graphql.services import Services
+from gateway.graphql.viewer import Viewer
+
+
+class Context:
+    """Made inside the running loop, once per request, and never shared."""
+
+    def __init__(self, services: Services, viewer: Viewer, request_id: str) -> None:
+        self.services = services
+        self.viewer = viewer
+        self.request_id = request_id
+        self.now_ms = services.clock_ms()
+        self.loaders = Loaders(services, self.now_ms)
+
+    def forget_loaded(self) -> None:
+        """Start with fresh loaders: what a mutation answers with must show what it wrote."""
+        self.loaders = Loaders(self.services, self.now_ms)
+
+
+Info: TypeAlias = strawberry.Info[Context, None]

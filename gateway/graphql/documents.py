@@ -1,0 +1,86 @@
+"""Documents: parsed and validated once per text, within limits that keep every step linear in what came."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from graphql import DocumentNode, GraphQLError, GraphQLSchema, OperationDefinitionNode, parse
+from strawberry.extensions import SchemaExtension
+from strawberry.schema.schema import validate_document
+
+from gateway.graphql.cost import check_size
+from gateway.graphql.errors import request_error
+
+MAX_TOKENS = 2_000  # the introspection query of GraphiQL has about 400
+CACHED_DOCUMENTS = 256
+CACHED_TEXT = 16_384  # characters: longer texts are rare and would let the cache grow large
+
+
+@dataclass(slots=True)
+class Document:
+    """A parsed text; errors is None until it has been validated."""
+
+    node: DocumentNode
+    operations: int
+    errors: list[GraphQLError] | None = field(default=None)
+
+
+class Documents:
+    """The most recently used documents of one schema."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, Document] = OrderedDict()
+
+    def parsed(self, text: str) -> Document:
+        """The document of a text. Raises GraphQLError for one that is none, or too long."""
+        document = self._kept.get(text)
+        if document is not None:
+            self._kept.move_to_end(text)
+            return document
+        node = parse(text, max_tokens=MAX_TOKENS)
+        operations = sum(isinstance(one, OperationDefinitionNode) for one in node.definitions)
+        return Document(node, operations)
+
+    def keep(self, text: str, document: Document) -> None:
+        """Remember a valid document, forgetting the one that was not asked for longest."""
+        if len(text) <= CACHED_TEXT:
+            self._kept[text] = document
+            if len(self._kept) > CACHED_DOCUMENTS:
+                self._kept.popitem(last=False)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+
+DOCUMENTS = Documents()
+
+
+class DocumentStage(SchemaExtension):
+    """Strawberry's hook around parsing and validation; made anew for every request."""
+
+    _document: Document
+
+    def on_parse(self) -> Iterator[None]:
+        """Parse, or take what an earlier request parsed."""
+        context = self.execution_context
+        self._document = DOCUMENTS.parsed(context.query or "")
+        context.graphql_document = self._document.node
+        yield
+
+    def on_validate(self) -> Iterator[None]:
+        """Validate, or trust what an earlier request found; then hold the operation to the size limit."""
+        context, document = self.execution_context, self._document
+        if document.errors is None:
+            schema: GraphQLSchema = context.schema._schema
+            document.errors = validate_document(schema, document.node, context.validation_rules)
+            if not document.errors:
+                DOCUMENTS.keep(context.query or "", document)
+        errors = list(document.errors)
+        if not errors and document.operations > 1 and context._provided_operation_name is None:
+            errors = [request_error("operationName: the document has several operations; name one", "BAD_REQUEST")]
+        if not errors:
+            errors = check_size(context.schema._schema, document.node, context.operation_name, context.variables or {})
+        context.pre_execution_errors = errors
+        yield

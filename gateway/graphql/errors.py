@@ -1,0 +1,133 @@
+"""Every failure as a GraphQL error: one table of codes, one place that masks what nobody foresaw."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterable, Sequence
+
+import structlog
+from graphql import GraphQLError, GraphQLSyntaxError
+from graphql.language import ValueNode, VariableNode
+
+from recommender.errors import (
+    BadInputError,
+    ConflictError,
+    CursorExpiredError,
+    ModelRefusedError,
+    NoModelError,
+    TandemError,
+    UnavailableError,
+)
+
+MAX_ERRORS = 20  # of one answer; a document with more faults than this is read again after mending these
+MAX_MESSAGE = 500  # characters: graphql-core quotes what came, which may be a megabyte
+
+_log = structlog.get_logger("tandem.graphql")
+
+
+class WrongIdKindError(BadInputError):
+    """A Relay id came where the marketplace's own id belongs."""
+
+
+class UnauthenticatedError(TandemError):
+    """Nobody is known to ask. The text names the setting that opens the door."""
+
+
+class ForbiddenError(TandemError):
+    """The viewer may not do this. The text names the setting that opens it."""
+
+
+# Looked up along the class's bases, so that a subclass without a row of its own has its base's code.
+CODES: dict[type[Exception], str] = {
+    WrongIdKindError: "WRONG_ID_KIND",
+    BadInputError: "BAD_USER_INPUT",
+    ConflictError: "CONFLICT",
+    CursorExpiredError: "CURSOR_EXPIRED",
+    NoModelError: "NO_MODEL",
+    ModelRefusedError: "NO_MODEL",
+    UnavailableError: "UNAVAILABLE",
+    UnauthenticatedError: "UNAUTHENTICATED",
+    ForbiddenError: "FORBIDDEN",
+}
+INTERNAL = "INTERNAL"
+
+
+def code_of(error: Exception) -> str | None:
+    """The code of an expected failure; None for one that nobody foresaw."""
+    return next((CODES[base] for base in type(error).__mro__ if base in CODES), None)
+
+
+def request_error(message: str, code: str) -> GraphQLError:
+    """A failure of the request as a whole, found before anything was executed."""
+    return GraphQLError(message, extensions={"code": code})
+
+
+def answered(errors: Iterable[GraphQLError], *, executed: bool, request_id: str) -> list[GraphQLError]:
+    """The errors as the caller sees them: each with `extensions.code`, the unexpected ones masked and logged.
+
+    executed: whether they come from execution; before it they are faults of the document.
+    """
+    return [_answered(error, executed, request_id) for error in list(errors)[:MAX_ERRORS]]
+
+
+def _answered(error: GraphQLError, executed: bool, request_id: str) -> GraphQLError:
+    if error.extensions and "code" in error.extensions:
+        return error
+    original = _root_cause(error)
+    if original is not None:
+        code = code_of(original)
+        if code is None and executed and error.path is not None:
+            return _masked(error, original, request_id)
+        return _with_code(error, code or "BAD_USER_INPUT", str(original) if code else error.message)
+    return _with_code(error, _document_fault(error, executed), error.message)
+
+
+def _root_cause(error: GraphQLError) -> Exception | None:
+    """What a resolver or a scalar raised, below any number of GraphQLErrors around it."""
+    cause: Exception | None = error.original_error
+    while isinstance(cause, GraphQLError):
+        cause = cause.original_error
+    return cause
+
+
+def _document_fault(error: GraphQLError, executed: bool) -> str:
+    if isinstance(error, GraphQLSyntaxError):
+        return "GRAPHQL_PARSE_FAILED"
+    if executed:
+        # Without a path it is a variable that does not fit its type; with one, graphql-core could not complete a value.
+        return "BAD_USER_INPUT" if error.path is None else INTERNAL
+    node = error.nodes[0] if error.nodes else None
+    literal = isinstance(node, ValueNode) and not isinstance(node, VariableNode)
+    return "BAD_USER_INPUT" if literal else "GRAPHQL_VALIDATION_FAILED"
+
+
+def _with_code(error: GraphQLError, code: str, message: str) -> GraphQLError:
+    if len(message) > MAX_MESSAGE:
+        message = message[:MAX_MESSAGE] + " …"
+    return GraphQLError(
+        message,
+        nodes=error.nodes,
+        source=error.source,
+        positions=error.positions,
+        path=error.path,
+        extensions={"code": code},
+    )
+
+
+def _masked(error: GraphQLError, original: Exception, request_id: str) -> GraphQLError:
+    log_unexpected(original, request_id, path=error.path)
+    masked = _with_code(error, INTERNAL, f"something went wrong on our side; quote request id {request_id}")
+    masked.extensions = {"code": INTERNAL, "requestId": request_id}
+    return masked
+
+
+def log_unexpected(error: BaseException, request_id: str, path: Sequence[str | int] | None = None) -> None:
+    """Keep where it broke, never the error's own text: it may quote what the caller sent."""
+    frames = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
+    _log.error(
+        "unexpected error",
+        error=type(error).__name__,
+        request_id=request_id,
+        path=path and list(path),
+        frames=frames[-12:],
+    )

@@ -1,0 +1,47 @@
+"""Why a pair is, or is not, in a list."""
+
+from __future__ import annotations
+
+import strawberry
+
+from gateway.graphql.reason import Reason, reason_from
+from recommender import query
+from recommender.query import Blocker
+
+
+@strawberry.type(description='One named term of a score, e.g. `{ signal: "dense", value: 0.71 }`.')
+class Contribution:
+    """From recommender.query.Contribution."""
+
+    signal: str = strawberry.field(description='Its name, e.g. `"dense"`.')
+    value: float = strawberry.field(description="What it adds to the score, e.g. `0.71`.")
+    reason: Reason | None = strawberry.field(description="What it comes from, in words, e.g. shared skills.")
+
+
+@strawberry.type(description='Why and why not, e.g. `explain(talentId: "t-4", jobId: "j-17", side: TALENT)`.')
+class Explanation:
+    """From recommender.query.Explanation."""
+
+    blocked_by: Blocker | None = strawberry.field(description="What keeps the pair out, e.g. `EXPIRED`; null: nothing.")
+    rank: int | None = strawberry.field(description="Its place in the list, e.g. `12`.")
+    score: float | None = strawberry.field(description="Its score, e.g. `0.83`.")
+    contributions: list[Contribution] = strawberry.field(description="Terms that sum to the score, e.g. the dense one.")
+    text: str = strawberry.field(description="The answer in English, e.g. “the job has expired”.")
+
+
+def explanation_from(found: query.Explanation) -> Explanation:
+    """The GraphQL object of the domain's."""
+    return Explanation(
+        blocked_by=found.blocked_by,
+        rank=found.rank,
+        score=found.score,
+        contributions=[
+            Contribution(
+                signal=term.signal,
+                value=term.value,
+                reason=None if term.reason is None else reason_from(term.reason),
+            )
+            for term in found.contributions
+        ],
+        text=found.text,
+    )

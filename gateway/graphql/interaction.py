@@ -1,0 +1,119 @@
+"""What happened with a talent or a job: the log of one subject, newest first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import strawberry
+
+from gateway.graphql.context import Context
+from gateway.graphql.cursors import InteractionCursor, decode_interaction, digest_of, encode_interaction
+from gateway.graphql.inputs import given, page_size
+from gateway.graphql.job import Job, job_from
+from gateway.graphql.node import PageInfo
+from gateway.graphql.scalars import DateTime
+from gateway.graphql.talent import Talent, talent_from
+from recommender import documents
+from recommender.documents import Kind, Side
+from recommender.events import Event, EventType
+from recommender.ports import SubjectKey
+
+
+@strawberry.type(description="One event of the log, e.g. an `APPLY` of a talent to a job.")
+class Interaction:
+    """From recommender.events.Event."""
+
+    event_id: strawberry.ID = strawberry.field(description='The id it was recorded under, e.g. `"e-901"`.')
+    actor: Side = strawberry.field(description="Who did it, e.g. `TALENT`.")
+    type: EventType = strawberry.field(description="What it was, e.g. `APPLY`.")
+    talent: Talent = strawberry.field(description='The talent, e.g. `{ talentId: "t-4" }`.')
+    job: Job = strawberry.field(description='The job, e.g. `{ jobId: "j-17" }`.')
+    occurred_at: DateTime | None = strawberry.field(description='When, if known, e.g. `"2026-01-31T09:30:00Z"`.')
+    recommendation_id: strawberry.ID | None = strawberry.field(
+        description="The row of a served list that it is credited to, e.g. after a click."
+    )
+
+
+@strawberry.type(description="An event and where it stands, e.g. `edges { cursor node { type } }`.")
+class InteractionEdge:
+    """An edge in Relay's sense."""
+
+    cursor: str = strawberry.field(description="Pass it as `after` to go on with older events, e.g. `after: $cursor`.")
+    node: Interaction = strawberry.field(description="The event, e.g. `{ type: SAVE }`.")
+
+
+@strawberry.type(description="Events of one talent or job, newest first, e.g. `interactions(types: [SAVE])`.")
+class InteractionConnection:
+    """One page, resolved whole before its fields are."""
+
+    edges: list[InteractionEdge] = strawberry.field(description="The events with their cursors, e.g. for paging.")
+    nodes: list[Interaction] = strawberry.field(description="The events alone, e.g. for a plain list.")
+    page_info: PageInfo = strawberry.field(description="Whether and how to go on, e.g. `{ hasNextPage: true }`.")
+
+
+async def interactions(
+    context: Context,
+    kind: Kind,
+    subject_id: str,
+    types: Sequence[EventType] | None,
+    first: int | None,
+    after: str | None,
+) -> InteractionConnection:
+    """One page of a subject's events by seq, newest first, undo events among them.
+
+    Events with somebody who was deleted are left out, as there is nothing to show for them.
+    """
+    size, wanted, cursor = page_size(first, 20), frozenset(given(types) or ()), given(after)
+    digest = digest_of(kind, subject_id, sorted(kind.value for kind in wanted))
+    before = None if cursor is None else decode_interaction(cursor, digest, context.now_ms)
+    loaders = context.loaders
+    history = loaders.impressions_by_subject if EventType.IMPRESSION in wanted else loaders.history_by_subject
+    events = [
+        event
+        for event in reversed(await history.get(SubjectKey(kind, subject_id)))
+        if (not wanted or event.type in wanted) and (before is None or event.seq < before)
+    ]
+    nodes, has_next = await _first_shown(context, events, size)
+    edges = [
+        InteractionEdge(cursor=encode_interaction(InteractionCursor(seq, digest), context.now_ms), node=node)
+        for seq, node in nodes
+    ]
+    return InteractionConnection(
+        edges=edges,
+        nodes=[edge.node for edge in edges],
+        page_info=PageInfo(
+            has_next_page=has_next,
+            has_previous_page=before is not None,
+            start_cursor=edges[0].cursor if edges else None,
+            end_cursor=edges[-1].cursor if edges else None,
+        ),
+    )
+
+
+async def _first_shown(
+    context: Context, events: Sequence[Event], size: int
+) -> tuple[list[tuple[int, Interaction]], bool]:
+    """The first `size` events whose two parties still exist, with their seq, and whether there is another."""
+    shown: list[tuple[int, Interaction]] = []
+    for start in range(0, len(events), size + 1):
+        batch = events[start : start + size + 1]
+        talents = await context.loaders.talent_by_talent_id.get_many(event.talent_id for event in batch)
+        jobs = await context.loaders.job_by_job_id.get_many(event.job_id for event in batch)
+        for event, talent, job in zip(batch, talents, jobs, strict=True):
+            if isinstance(talent, documents.Talent) and isinstance(job, documents.Job):
+                if len(shown) == size:
+                    return shown, True
+                shown.append((event.seq, _interaction_from(event, talent, job)))
+    return shown, False
+
+
+def _interaction_from(event: Event, talent: documents.Talent, job: documents.Job) -> Interaction:
+    return Interaction(
+        event_id=strawberry.ID(event.event_id),
+        actor=event.actor,
+        type=event.type,
+        talent=talent_from(talent),
+        job=job_from(job),
+        occurred_at=None if event.occurred_at_ms is None else DateTime(event.occurred_at_ms),
+        recommendation_id=None if event.recommendation_id is None else strawberry.ID(event.recommendation_id),
+    )

@@ -1,0 +1,173 @@
+"""Sorted search: the connections of talents and of jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import strawberry
+from strawberry import UNSET
+
+from gateway.graphql import facet
+from gateway.graphql.context import Context, Info
+from gateway.graphql.cursors import SearchCursor, decode_search, digest_of, encode_search
+from gateway.graphql.facet import Attributes, Facet, Fields, Size
+from gateway.graphql.filters import JobFilter, TalentFilter, job_filter, talent_filter
+from gateway.graphql.inputs import given, page_size, query_text
+from gateway.graphql.job import Job, job_from
+from gateway.graphql.node import PageInfo
+from gateway.graphql.talent import Talent, talent_from
+from recommender.documents import Document, Kind
+from recommender.filters import Filter
+from recommender.search import FacetRequest, SearchPage, SearchRequest, Sort
+
+
+@strawberry.type(description="A talent in a search, and where it stands, e.g. `edges { cursor node { talentId } }`.")
+class TalentEdge:
+    """An edge in Relay's sense."""
+
+    cursor: str = strawberry.field(description="Pass it as `after` to go on behind this talent, e.g. `after: $cursor`.")
+    node: Talent = strawberry.field(description='The talent, e.g. `{ talentId: "t-4" }`.')
+
+
+@strawberry.type(description="A job in a search, and where it stands, e.g. `edges { cursor node { jobId } }`.")
+class JobEdge:
+    """An edge in Relay's sense."""
+
+    cursor: str = strawberry.field(description="Pass it as `after` to go on behind this job, e.g. `after: $cursor`.")
+    node: Job = strawberry.field(description='The job, e.g. `{ jobId: "j-17" }`.')
+
+
+@strawberry.type(description='Talents that match a search, e.g. `talents(query: "go") { totalCount nodes { title } }`.')
+class TalentConnection:
+    """One page, resolved whole before its fields are."""
+
+    request: strawberry.Private[SearchRequest]
+    edges: list[TalentEdge] = strawberry.field(description="The talents with their cursors, e.g. for paging.")
+    nodes: list[Talent] = strawberry.field(description="The talents alone, e.g. for a plain list.")
+    page_info: PageInfo = strawberry.field(description="Whether and how to go on, e.g. `{ hasNextPage: true }`.")
+    total_count: int | None = strawberry.field(description="How many match in all, e.g. `1290`.")
+
+    @strawberry.field(description="Counts over everything that matches, e.g. `facets(fields: [SKILLS])`.")
+    async def facets(
+        self, info: Info, fields: Fields = UNSET, attributes: Attributes = UNSET, size: Size = 20
+    ) -> list[Facet] | None:
+        return await _facets(info.context, Kind.TALENT, self.request, fields, attributes, size)
+
+
+@strawberry.type(description='Jobs that match a search, e.g. `jobs(query: "go") { totalCount nodes { title } }`.')
+class JobConnection:
+    """One page, resolved whole before its fields are."""
+
+    request: strawberry.Private[SearchRequest]
+    edges: list[JobEdge] = strawberry.field(description="The jobs with their cursors, e.g. for paging.")
+    nodes: list[Job] = strawberry.field(description="The jobs alone, e.g. for a plain list.")
+    page_info: PageInfo = strawberry.field(description="Whether and how to go on, e.g. `{ hasNextPage: true }`.")
+    total_count: int | None = strawberry.field(description="How many match in all, e.g. `840`.")
+
+    @strawberry.field(description="Counts over everything that matches, e.g. `facets(fields: [SKILLS])`.")
+    async def facets(
+        self, info: Info, fields: Fields = UNSET, attributes: Attributes = UNSET, size: Size = 20
+    ) -> list[Facet] | None:
+        return await _facets(info.context, Kind.JOB, self.request, fields, attributes, size)
+
+
+async def search_talents(
+    context: Context,
+    query: str | None,
+    given_filter: TalentFilter | None,
+    sort: Sort | None,
+    first: int | None,
+    after: str | None,
+) -> TalentConnection:
+    """One page of talents."""
+    request, digest = _request(context, Kind.TALENT, talent_filter(given_filter), query, sort, first, after)
+    page, documents = await _search(context, Kind.TALENT, request)
+    nodes = [talent_from(document) for _, document in documents]
+    cursors = _cursors(page, [place for place, _ in documents], digest, context.now_ms)
+    edges = [TalentEdge(cursor=cursor, node=node) for cursor, node in zip(cursors, nodes, strict=True)]
+    return TalentConnection(edges=edges, nodes=nodes, **_rest(request, page, cursors))
+
+
+async def search_jobs(
+    context: Context,
+    query: str | None,
+    given_filter: JobFilter | None,
+    sort: Sort | None,
+    first: int | None,
+    after: str | None,
+    *,
+    of_client: str | None = None,
+) -> JobConnection:
+    """One page of jobs; `of_client` narrows it to one client's."""
+    domain_filter = job_filter(given_filter, of_client=of_client)
+    request, digest = _request(context, Kind.JOB, domain_filter, query, sort, first, after)
+    page, documents = await _search(context, Kind.JOB, request)
+    nodes = [job_from(document) for _, document in documents]
+    cursors = _cursors(page, [place for place, _ in documents], digest, context.now_ms)
+    edges = [JobEdge(cursor=cursor, node=node) for cursor, node in zip(cursors, nodes, strict=True)]
+    return JobConnection(edges=edges, nodes=nodes, **_rest(request, page, cursors))
+
+
+async def jobs_of_client(
+    context: Context, client_id: str, given_filter: JobFilter | None, first: int | None, after: str | None
+) -> JobConnection:
+    """One page of a client's jobs, newest first."""
+    return await search_jobs(context, None, given_filter, Sort.NEWEST, first, after, of_client=client_id)
+
+
+def _request(
+    context: Context,
+    kind: Kind,
+    domain_filter: Filter,
+    query: str | None,
+    sort: Sort | None,
+    first: int | None,
+    after: str | None,
+) -> tuple[SearchRequest, str]:
+    """The search and the digest that its cursors carry."""
+    text, order, cursor = query_text(query), given(sort) or Sort.RELEVANCE, given(after)
+    digest = digest_of(kind, domain_filter, text, order)
+    position = None if cursor is None else decode_search(cursor, digest, context.now_ms)
+    size = page_size(first, 20)
+    return SearchRequest(filter=domain_filter, text=text, sort=order, first=size, after=position), digest
+
+
+_Placed = tuple[int, Any]
+
+
+async def _search(context: Context, kind: Kind, request: SearchRequest) -> tuple[SearchPage, list[_Placed]]:
+    """A page and its documents with their places in it; one that was deleted meanwhile is left out."""
+    page = await context.loaders.by_search(kind).get(request)
+    documents: Sequence[Document | None] = await context.loaders.by_ordinal(kind).get_many(page.ordinals)
+    return page, [(place, document) for place, document in enumerate(documents) if document is not None]
+
+
+def _cursors(page: SearchPage, places: Sequence[int], digest: str, now_ms: int) -> list[str]:
+    return [encode_search(SearchCursor(page.positions[place], digest), now_ms) for place in places]
+
+
+def _rest(request: SearchRequest, page: SearchPage, cursors: Sequence[str]) -> dict[str, Any]:
+    return {
+        "request": request,
+        "page_info": PageInfo(
+            has_next_page=page.has_next,
+            has_previous_page=request.after is not None,
+            start_cursor=cursors[0] if cursors else None,
+            end_cursor=cursors[-1] if cursors else None,
+        ),
+        "total_count": page.total,
+    }
+
+
+async def _facets(
+    context: Context,
+    kind: Kind,
+    request: SearchRequest,
+    fields: Fields,
+    attributes: Attributes,
+    size: Size,
+) -> list[Facet]:
+    chosen, names, most = facet.facet_arguments(kind, fields, attributes, size)
+    wanted = FacetRequest(filter=request.filter, text=request.text, fields=chosen, attributes=names, size=most)
+    return facet.facets_from(await context.loaders.facets_by_search(kind).get(wanted))

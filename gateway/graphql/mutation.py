@@ -1,0 +1,79 @@
+"""The root of mutations."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import strawberry
+
+from gateway.graphql.context import Info
+from gateway.graphql.deleting import DeleteInput, DeletePayload, delete
+from gateway.graphql.recording import RecordEventsInput, RecordEventsPayload, record_events
+from gateway.graphql.upserting import UpsertJobsInput, UpsertPayload, UpsertTalentsInput, upsert_jobs, upsert_talents
+from gateway.graphql.viewer import Permission
+from recommender.documents import Kind
+
+
+@strawberry.type(description="What can be changed, e.g. `mutation { recordEvents(input: $input) { acceptedCount } }`.")
+class Mutation:
+    """One field per action; each first asks whether the viewer may."""
+
+    @strawberry.mutation(
+        description="Record what happened. Send a batch again until it is answered: an `eventId` counts once, e.g. "
+        "from an app's offline queue. When the log is down it fails with UNAVAILABLE and nothing was written."
+    )
+    async def record_events(
+        self,
+        info: Info,
+        input: Annotated[  # noqa: A002 — the contract's name
+            RecordEventsInput, strawberry.argument(description="The events, e.g. `{ events: [{ … }] }`.")
+        ],
+    ) -> RecordEventsPayload | None:
+        info.context.viewer.require(Permission.WRITE_EVENTS)
+        return await record_events(info.context, input.events)
+
+    @strawberry.mutation(description="Create or change talents: an absent field keeps, null clears, e.g. a new rate.")
+    async def upsert_talents(
+        self,
+        info: Info,
+        input: Annotated[  # noqa: A002
+            UpsertTalentsInput, strawberry.argument(description="The talents, e.g. `{ talents: [{ … }] }`.")
+        ],
+    ) -> UpsertPayload | None:
+        info.context.viewer.require(Permission.WRITE_CATALOGUE)
+        return await upsert_talents(info.context, input.talents)
+
+    @strawberry.mutation(
+        description="Create or change jobs: an absent field keeps, null clears, e.g. `status: CLOSED`."
+    )
+    async def upsert_jobs(
+        self,
+        info: Info,
+        input: Annotated[  # noqa: A002
+            UpsertJobsInput, strawberry.argument(description="The jobs, e.g. `{ jobs: [{ … }] }`.")
+        ],
+    ) -> UpsertPayload | None:
+        info.context.viewer.require(Permission.WRITE_CATALOGUE)
+        return await upsert_jobs(info.context, input.jobs)
+
+    @strawberry.mutation(description="Delete a talent, with `erase` for good, e.g. when the person asks for it.")
+    async def delete_talent(
+        self,
+        info: Info,
+        input: Annotated[  # noqa: A002
+            DeleteInput, strawberry.argument(description='Which, e.g. `{ id: "t-4", erase: true }`.')
+        ],
+    ) -> DeletePayload | None:
+        info.context.viewer.require(Permission.WRITE_CATALOGUE)
+        return await delete(info.context, Kind.TALENT, input)
+
+    @strawberry.mutation(description="Delete a job, with `erase` for good, e.g. one that was posted by mistake.")
+    async def delete_job(
+        self,
+        info: Info,
+        input: Annotated[  # noqa: A002
+            DeleteInput, strawberry.argument(description='Which, e.g. `{ id: "j-17" }`.')
+        ],
+    ) -> DeletePayload | None:
+        info.context.viewer.require(Permission.WRITE_CATALOGUE)
+        return await delete(info.context, Kind.JOB, input)

@@ -1,0 +1,25 @@
+"""What the schema needs of the rest: the recommender, the stores, a clock and a source of ids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from recommender.ports import Catalogue, CatalogueWriter, EventLog
+from recommender.recommender import Recommender
+
+
+class CatalogueStore(Catalogue, CatalogueWriter, Protocol):
+    """A catalogue that can be read and written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Built once per process by the composition root; shared by every request."""
+
+    recommender: Recommender
+    catalogue: CatalogueStore
+    events: EventLog
+    clock_ms: Callable[[], int]
+    new_id: Callable[[], str]

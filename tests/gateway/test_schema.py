@@ -1,0 +1,89 @@
+"""The served schema against the contract, and what the schema owes to its readers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from graphql import (
+    GraphQLEnumType,
+    GraphQLInputObjectType,
+    GraphQLInterfaceType,
+    GraphQLObjectType,
+    GraphQLScalarType,
+    GraphQLSchema,
+    build_schema,
+)
+
+from gateway.graphql.schema import printed_schema
+
+ROOT = Path(__file__).parents[2]
+CONTRACT = build_schema((Path(__file__).parent / "contract.graphql").read_text(encoding="utf-8"))
+SERVED = build_schema(printed_schema())
+BUILT_IN = {"String", "Int", "Float", "Boolean", "ID"}
+
+
+def own_types(schema: GraphQLSchema) -> dict[str, object]:
+    return {name: kind for name, kind in schema.type_map.items() if not name.startswith("__") and name not in BUILT_IN}
+
+
+def shape(schema: GraphQLSchema) -> dict[str, str]:
+    """Every element by its path, with everything about it that a client can depend on."""
+    found: dict[str, str] = {}
+    for name, kind in own_types(schema).items():
+        found[name] = type(kind).__name__
+        if isinstance(kind, GraphQLEnumType):
+            found |= {f"{name}.{value}": "value" for value in kind.values}
+        elif isinstance(kind, GraphQLInputObjectType):
+            found[f"{name} oneOf"] = str(kind.is_one_of)
+            found |= {f"{name}.{field}": f"{part.type} = {default_of(part)}" for field, part in kind.fields.items()}
+        elif isinstance(kind, GraphQLObjectType | GraphQLInterfaceType):
+            found |= {f"{name} implements {parent.name}": "yes" for parent in kind.interfaces}
+            for field, part in kind.fields.items():
+                found[f"{name}.{field}"] = str(part.type)
+                found |= {f"{name}.{field}({arg})": f"{it.type} = {default_of(it)}" for arg, it in part.args.items()}
+    return found
+
+
+def default_of(part: object) -> str:
+    from graphql import print_ast
+
+    node = part.ast_node.default_value  # type: ignore[attr-defined]
+    return "none" if node is None else print_ast(node)
+
+
+def test_every_element_of_the_contract_is_served_as_it_stands_there() -> None:
+    served = shape(SERVED)
+    differing = {path: (form, served.get(path)) for path, form in shape(CONTRACT).items() if served.get(path) != form}
+    assert differing == {}
+    assert len(shape(CONTRACT)) > 300
+
+
+def test_what_is_served_beyond_the_contract_is_optional_and_listed_here() -> None:
+    extra = set(shape(SERVED)) - set(shape(CONTRACT))
+    assert extra == {"TalentInput.updatedAt", "JobInput.updatedAt"}
+
+
+def test_the_printed_schema_in_the_repository_is_the_served_one() -> None:
+    assert (ROOT / "schema.graphql").read_text(encoding="utf-8") == printed_schema(), (
+        "run: tandem schema --out schema.graphql"
+    )
+
+
+def descriptions() -> list[tuple[str, str | None]]:
+    found: list[tuple[str, str | None]] = []
+    for name, kind in own_types(SERVED).items():
+        found.append((name, kind.description))  # type: ignore[attr-defined]
+        if isinstance(kind, GraphQLEnumType):
+            found += [(f"{name}.{value}", part.description) for value, part in kind.values.items()]
+        elif not isinstance(kind, GraphQLScalarType):
+            for field, part in kind.fields.items():  # type: ignore[attr-defined]
+                found.append((f"{name}.{field}", part.description))
+                found += [(f"{name}.{field}({arg})", it.description) for arg, it in getattr(part, "args", {}).items()]
+    return found
+
+
+@pytest.mark.parametrize(("path", "text"), descriptions())
+def test_every_element_is_described_with_an_example(path: str, text: str | None) -> None:
+    assert text
+    assert "e.g." in text or "`" in text or "“" in text, path
