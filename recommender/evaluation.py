@@ -1,0 +1,152 @@
+"""Algorithms side by side on what happened after the cut, learnt from nothing but what happened before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from recommender import metrics
+from recommender.baselines import Scorer
+from recommender.interactions import affinity
+from recommender.splits import Split
+
+DEFAULT_KS = (10, 20, 100)
+MAX_TALENTS = 5_000  # evaluated; the standard error of recall is then below 0.006
+_BATCH_CELLS = 16_000_000  # scores of one batch: 64 MB
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """The questions of one split: who is asked, what they saw before and what would be right.
+
+    talents: rows of the tables' talent ids, those asked. seen: talents × jobs, any event before the cut, never
+    recommended. relevance: one row per asked talent. candidates: mask of the jobs known at the cut, which coverage and
+    Gini count over. left_out: talents with something to find but no positive history, or only jobs unknown at the cut.
+    population: talents that could have been asked; more than were when they are a sample.
+    """
+
+    talents: npt.NDArray[np.intp]
+    seen: sp.csr_matrix
+    relevance: sp.csr_matrix
+    candidates: npt.NDArray[np.bool_]
+    left_out: int
+    population: int
+
+    @property
+    def relevant(self) -> npt.NDArray[np.int64]:
+        """How many jobs each asked talent could find; at least 1."""
+        counts: npt.NDArray[np.int64] = np.diff(self.relevance.indptr).astype(np.int64)
+        return counts
+
+
+def build_trial(split: Split, max_talents: int = MAX_TALENTS, seed: int = 0) -> Trial:
+    """Relevant is each job with a positive weight in the test part that is new to its talent.
+
+    A pair with any event before the cut is no question; nor is a job or a talent without a positive weight before it:
+    no algorithm here can know it. Above `max_talents` a sample by `seed` is asked.
+    """
+    known = affinity(split.train, None, None).maximum(0)
+    known.eliminate_zeros()
+    wanted = affinity(split.test, None, None).maximum(0)
+    wanted.eliminate_zeros()
+    seen = sp.csr_matrix(
+        (np.ones(len(split.train), dtype=np.float32), (split.train.talent, split.train.job)), shape=known.shape
+    )
+    seen.data[:] = 1
+    candidates = np.bincount(known.indices, minlength=known.shape[1]) > 0
+    fresh = wanted.astype(bool).astype(np.float32)
+    rows = np.repeat(np.arange(fresh.shape[0]), np.diff(fresh.indptr))
+    old = np.asarray(seen[rows, fresh.indices]).ravel() > 0 if fresh.nnz else np.empty(0, dtype=bool)
+    fresh.data[old] = 0
+    fresh.eliminate_zeros()
+    with_something = int(np.count_nonzero(np.diff(fresh.indptr)))
+    fresh.data[~candidates[fresh.indices]] = 0
+    fresh.eliminate_zeros()
+    talents = np.flatnonzero((np.diff(fresh.indptr) > 0) & (np.diff(known.indptr) > 0))
+    population = len(talents)
+    if population > max_talents:
+        talents = np.sort(np.random.default_rng(seed).choice(talents, max_talents, replace=False))
+    return Trial(talents, seen, fresh[talents], candidates, with_something - population, population)
+
+
+def top_lists(scorer: Scorer, trial: Trial, k: int) -> metrics.Lists:
+    """The k best unseen jobs of each asked talent (talents × k rows of jobs), ties to the lower row, padded with -1."""
+    jobs = trial.seen.shape[1]
+    lists = np.full((len(trial.talents), k), -1, dtype=np.int64)
+    batch = max(1, _BATCH_CELLS // max(jobs, 1))
+    for start in range(0, len(trial.talents), batch):
+        talents = trial.talents[start : start + batch]
+        scores = scorer.scores(talents)
+        scores[:, ~trial.candidates] = -np.inf
+        seen = trial.seen[talents]
+        scores[np.repeat(np.arange(len(talents)), np.diff(seen.indptr)), seen.indices] = -np.inf
+        places = min(k, jobs)
+        best = np.sort(np.argpartition(-scores, places - 1, axis=1)[:, :places], axis=1)
+        values = np.take_along_axis(scores, best, axis=1)
+        order = np.argsort(-values, axis=1, kind="stable")
+        best, values = np.take_along_axis(best, order, axis=1), np.take_along_axis(values, order, axis=1)
+        lists[start : start + batch, :places] = np.where(np.isneginf(values), -1, best)
+    return lists
+
+
+def measure(lists: metrics.Lists, trial: Trial, ks: Sequence[int] = DEFAULT_KS) -> dict[str, float]:
+    """recall@k, ndcg@k and map@k (means over the asked talents), coverage@k and gini@k (over the known jobs)."""
+    hits = metrics.hits_of(lists, trial.relevance)
+    measured: dict[str, float] = {}
+    for k in ks:
+        shown = metrics.exposure(lists, k, len(trial.candidates))[trial.candidates]
+        for name, values in (
+            ("recall", metrics.recall(hits, trial.relevant, k)),
+            ("ndcg", metrics.ndcg(hits, trial.relevant, k)),
+            ("map", metrics.average_precision(hits, trial.relevant, k)),
+        ):
+            measured[f"{name}@{k}"] = float(values.mean()) if len(values) else 0.0
+        measured[f"coverage@{k}"] = metrics.coverage(shown)
+        measured[f"gini@{k}"] = metrics.gini(shown)
+    return measured
+
+
+def evaluate(
+    algorithms: Mapping[str, Callable[[], Scorer]], trial: Trial, ks: Sequence[int] = DEFAULT_KS
+) -> Iterator[tuple[str, dict[str, float]]]:
+    """Each algorithm's metrics, one after the other; each is built when its turn comes and dropped after it."""
+    for name, build in algorithms.items():
+        yield name, measure(top_lists(build(), trial, max(ks)), trial, ks)
+
+
+@dataclass(frozen=True, slots=True)
+class ServedRow:
+    """One row of a file of lists served today. Lower `order` comes first: a rank, or a negated score."""
+
+    talent_id: str
+    job_id: str
+    order: float
+
+
+def lists_served(rows: Iterable[ServedRow], split: Split, trial: Trial, k: int) -> metrics.Lists:
+    """The served lists of the asked talents (talents × k rows of jobs), as `top_lists` gives ours.
+
+    Jobs that the talent had seen before the cut are passed over, as ours pass over them; a job unknown to the log
+    keeps its place and counts as a miss. Repeats count once. Ties in order go by job id.
+    """
+    talent_place = {split.train.talent_ids[talent]: place for place, talent in enumerate(trial.talents.tolist())}
+    job_row = {job_id: row for row, job_id in enumerate(split.train.job_ids)}
+    served: dict[int, list[tuple[float, str]]] = {}
+    for row in rows:
+        place = talent_place.get(row.talent_id)
+        if place is not None:
+            served.setdefault(place, []).append((row.order, row.job_id))
+    lists = np.full((len(trial.talents), k), -1, dtype=np.int64)
+    unknown = len(split.train.job_ids)  # a row behind the last: never relevant, never counted as exposure
+    for place, ranked in served.items():
+        talent = trial.talents[place]
+        before = set(trial.seen.indices[trial.seen.indptr[talent] : trial.seen.indptr[talent + 1]].tolist())
+        distinct = dict.fromkeys(job_id for _, job_id in sorted(ranked))
+        found = [job_row.get(job_id, unknown) for job_id in distinct]
+        kept = [row for row in found if row not in before][:k]
+        lists[place, : len(kept)] = kept
+    return lists

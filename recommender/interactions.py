@@ -1,0 +1,187 @@
+"""Events become signed weights per pair: what is in force, how strongly it speaks and how old it is.
+
+Matrices for training and one subject's history at serving time go through the same arithmetic, so their numbers agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from recommender.documents import Side
+from recommender.events import RULES, Event, EventType
+from recommender.model import Hyperparameters
+
+DAY_MS = 86_400_000
+UNKNOWN_TIME = -(2**63)  # sorts before every known time, as Event.order does
+LARGEST_WEIGHT = 1e9  # of one pair; keeps sums of hostile values finite in float32
+
+_TYPES = tuple(EventType)
+_CODE = {event_type: code for code, event_type in enumerate(_TYPES)}
+_ACTOR_CODE = {Side.TALENT: 0, Side.CLIENT: 1}
+_WEIGHT = np.array([RULES[event_type].weight for event_type in _TYPES])
+_IS_UNDO = np.array([RULES[event_type].undoes is not None for event_type in _TYPES])
+# Undo events share the group of what they undo, so that one pass over a group decides what stands.
+_GROUP = np.array([_CODE[RULES[event_type].undoes or event_type] for event_type in _TYPES], dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class EventTable:
+    """Events as columns of equal length. `talent` and `job` index the id lists; IMPRESSIONs are left out.
+
+    kind: position in EventType. actor: 0 talent, 1 client. at_ms: UNKNOWN_TIME where unknown. value: 1 where absent.
+    """
+
+    talent_ids: Sequence[str]
+    job_ids: Sequence[str]
+    talent: npt.NDArray[np.int32]
+    job: npt.NDArray[np.int32]
+    kind: npt.NDArray[np.int8]
+    actor: npt.NDArray[np.int8]
+    at_ms: npt.NDArray[np.int64]
+    value: npt.NDArray[np.float64]
+    seq: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.talent)
+
+    def take(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> EventTable:
+        """The events at a mask or at positions; the id lists stay."""
+        columns = ("talent", "job", "kind", "actor", "at_ms", "value", "seq")
+        return replace(self, **{name: getattr(self, name)[rows] for name in columns})
+
+    def until(self, as_of_ms: int) -> EventTable:
+        """The events that had happened by then; those without a time always had."""
+        return self.take(self.at_ms <= as_of_ms)
+
+    @property
+    def newest_ms(self) -> int | None:
+        """Time of the newest event, None when none has a time."""
+        newest = int(self.at_ms.max()) if len(self) else UNKNOWN_TIME
+        return None if newest == UNKNOWN_TIME else newest
+
+    @property
+    def pair(self) -> npt.NDArray[np.int64]:
+        """One number per event that names its pair: talent × number of jobs + job."""
+        return self.talent.astype(np.int64) * max(len(self.job_ids), 1) + self.job
+
+
+class EventTableBuilder:
+    """Gathers batches of events into columns, so that a log is read without holding its objects."""
+
+    def __init__(self) -> None:
+        self._talents: dict[str, int] = {}
+        self._jobs: dict[str, int] = {}
+        self._columns: list[tuple[npt.NDArray[np.generic], ...]] = []
+
+    def add(self, events: Iterable[Event]) -> None:
+        """Take in one batch."""
+        talents, jobs = self._talents, self._jobs
+        rows = [
+            (
+                talents.setdefault(event.talent_id, len(talents)),
+                jobs.setdefault(event.job_id, len(jobs)),
+                _CODE[event.type],
+                _ACTOR_CODE[event.actor],
+                UNKNOWN_TIME if event.occurred_at_ms is None else event.occurred_at_ms,
+                1.0 if event.value is None else event.value,
+                event.seq,
+            )
+            for event in events
+            if event.type is not EventType.IMPRESSION
+        ]
+        if not rows:
+            return
+        types = (np.int32, np.int32, np.int8, np.int8, np.int64, np.float64, np.int64)
+        self._columns.append(
+            tuple(np.array(column, dtype) for column, dtype in zip(zip(*rows, strict=True), types, strict=True))
+        )
+
+    def build(self) -> EventTable:
+        """The table of everything added so far."""
+        types = (np.int32, np.int32, np.int8, np.int8, np.int64, np.float64, np.int64)
+        parts = list(zip(*self._columns, strict=True)) or [(np.empty(0, dtype),) for dtype in types]
+        columns = [np.concatenate(part).astype(dtype, copy=False) for part, dtype in zip(parts, types, strict=True)]
+        return EventTable(tuple(self._talents), tuple(self._jobs), *columns)
+
+
+def table_from_events(events: Iterable[Event]) -> EventTable:
+    """The columns of a few events."""
+    builder = EventTableBuilder()
+    builder.add(events)
+    return builder.build()
+
+
+def standing(table: EventTable) -> npt.NDArray[np.intp]:
+    """Positions of the events in force, undo events left out, grouped by pair.
+
+    The same rule as `events.in_force`: an undo lifts every earlier event of the type it undoes, actor and pair.
+    """
+    if not len(table):
+        return np.empty(0, dtype=np.intp)
+    kind = table.kind.astype(np.intp)
+    group = (table.pair * len(_TYPES) + _GROUP[kind]) * 2 + table.actor
+    order = np.lexsort((table.seq, table.at_ms, group))
+    group, undo = group[order], _IS_UNDO[kind[order]]
+    starts = np.flatnonzero(np.r_[True, group[1:] != group[:-1]])
+    places = np.arange(len(order))
+    last_undo = np.maximum.reduceat(np.where(undo, places, -1), starts)
+    after_undo = places > np.repeat(last_undo, np.diff(np.r_[starts, len(order)]))
+    standing_rows: npt.NDArray[np.intp] = order[after_undo & ~undo]
+    return standing_rows
+
+
+def event_weights(table: EventTable, half_life_days: float | None, as_of_ms: int | None) -> npt.NDArray[np.float64]:
+    """What each event says if it is in force: weight of its type × value × decay by age from `as_of_ms`.
+
+    An event without a time, or newer than `as_of_ms`, does not decay; nothing does without a half-life or an as-of.
+    """
+    weights: npt.NDArray[np.float64] = _WEIGHT[table.kind.astype(np.intp)] * np.minimum(table.value, LARGEST_WEIGHT)
+    if half_life_days is not None and as_of_ms is not None:
+        known = table.at_ms != UNKNOWN_TIME
+        age_ms = np.where(known, as_of_ms - np.where(known, table.at_ms, as_of_ms), 0)
+        weights = weights * np.exp2(-np.maximum(age_ms, 0) / (half_life_days * DAY_MS))
+    return weights
+
+
+def _weight_by_pair(
+    table: EventTable, half_life_days: float | None, as_of_ms: int | None
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Pairs (ascending) and their summed weights; pairs that say nothing are left out."""
+    table = table.take(standing(table))
+    pairs, inverse = np.unique(table.pair, return_inverse=True)
+    sums = np.bincount(inverse, event_weights(table, half_life_days, as_of_ms), minlength=len(pairs))
+    sums = np.clip(sums, -LARGEST_WEIGHT, LARGEST_WEIGHT)
+    kept = sums.astype(np.float32) != 0  # what a float32 matrix cannot hold counts nowhere
+    return pairs[kept], sums[kept]
+
+
+def affinity(table: EventTable, half_life_days: float | None, as_of_ms: int | None) -> sp.csr_matrix:
+    """Signed weights, float32, talents × jobs of the table's id lists. No explicit zeros.
+
+    Positive: the talent prefers the job, with confidence 1 + alpha × weight. Negative: they do not, with confidence
+    1 + alpha × |weight|. Everything in force counts, of both sides.
+    """
+    pairs, sums = _weight_by_pair(table, half_life_days, as_of_ms)
+    jobs = max(len(table.job_ids), 1)
+    rows, columns = np.divmod(pairs, jobs)
+    shape = (len(table.talent_ids), len(table.job_ids))
+    return sp.csr_matrix((sums.astype(np.float32), (rows, columns)), shape=shape)
+
+
+def pair_weights(events: Sequence[Event], hyper: Hyperparameters, as_of_ms: int | None) -> dict[tuple[str, str], float]:
+    """Signed weight by (talent_id, job_id) of what the events say together; pairs that say nothing are left out.
+
+    The numbers are those of `affinity` in float64. Give whole histories of any number of subjects in one call.
+    """
+    table = table_from_events(events)
+    pairs, sums = _weight_by_pair(table, hyper.half_life_days, as_of_ms)
+    talents, jobs = np.divmod(pairs, max(len(table.job_ids), 1))
+    return {
+        (table.talent_ids[talent], table.job_ids[job]): weight
+        for talent, job, weight in zip(talents.tolist(), jobs.tolist(), sums.tolist(), strict=True)
+    }

@@ -1,0 +1,82 @@
+"""How good ranked lists are. Every function is vectorised over talents; binary relevance; no smoothing.
+
+Shapes: `lists` (talents × places) holds job rows best first, without repeats, -1 where a list ends early; `hits`
+(talents × places) says which of them are relevant; `relevant` (talents,) counts what there was to find, at least 1.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+Lists = npt.NDArray[np.int64]
+Hits = npt.NDArray[np.bool_]
+PerTalent = npt.NDArray[np.float64]
+
+
+def hits_of(lists: Lists, relevance: sp.csr_matrix) -> Hits:
+    """Which places hold a relevant job; `relevance` has one row per list and a stored entry per relevant job."""
+    columns = max(relevance.shape[1], 1)
+    rows = np.repeat(np.arange(relevance.shape[0], dtype=np.int64), np.diff(relevance.indptr))
+    known = np.sort(rows * columns + relevance.indices)
+    asked = np.arange(len(lists), dtype=np.int64)[:, None] * columns + lists
+    if not len(known):
+        return np.zeros(lists.shape, dtype=np.bool_)
+    found = known[np.minimum(np.searchsorted(known, asked), len(known) - 1)] == asked
+    hits: Hits = found & (lists >= 0) & (lists < columns)
+    return hits
+
+
+def recall(hits: Hits, relevant: npt.NDArray[np.integer], k: int) -> PerTalent:
+    """Share of the relevant jobs that stand in the first k places: hits@k / |relevant| (not / min(k, |relevant|))."""
+    share: PerTalent = hits[:, :k].sum(axis=1) / relevant
+    return share
+
+
+def ndcg(hits: Hits, relevant: npt.NDArray[np.integer], k: int) -> PerTalent:
+    """Normalised discounted cumulative gain at k: gain 1, discount 1/log2(rank + 1), ideal over min(k, |relevant|).
+
+    Source: Järvelin & Kekäläinen, TOIS 2002.
+    """
+    discounts = 1 / np.log2(np.arange(2, k + 2))
+    ideal = np.cumsum(discounts)[np.minimum(relevant, k) - 1]
+    places = min(k, hits.shape[1])
+    gained: PerTalent = hits[:, :places] @ discounts[:places] / ideal
+    return gained
+
+
+def average_precision(hits: Hits, relevant: npt.NDArray[np.integer], k: int) -> PerTalent:
+    """Mean over all relevant jobs of the precision at their rank, 0 for one below k. Its mean over talents is MAP@k.
+
+    Divided by |relevant|, as trec_eval's map_cut does, not by min(k, |relevant|).
+    """
+    first = hits[:, :k]
+    precision = np.cumsum(first, axis=1) / np.arange(1, first.shape[1] + 1)
+    average: PerTalent = (precision * first).sum(axis=1) / relevant
+    return average
+
+
+def exposure(lists: Lists, k: int, jobs: int) -> npt.NDArray[np.int64]:
+    """How many of the lists show each job (row) in their first k places. Rows outside `jobs` are not counted."""
+    shown = lists[:, :k]
+    counts: npt.NDArray[np.int64] = np.bincount(shown[(shown >= 0) & (shown < jobs)], minlength=jobs)
+    return counts
+
+
+def coverage(counts: npt.NDArray[np.int64]) -> float:
+    """Share of the jobs that at least one list shows."""
+    return float(np.count_nonzero(counts) / len(counts)) if len(counts) else 0.0
+
+
+def gini(counts: npt.NDArray[np.int64]) -> float:
+    """Gini coefficient of exposure: 0 when every job is shown equally often, near 1 when one has it all.
+
+    Σ (2i − n − 1)·c_i / (n·Σ c) with c ascending and i from 1; 0 when nothing is shown.
+    """
+    total = int(counts.sum())
+    if not total:
+        return 0.0
+    size = len(counts)
+    ranks = 2 * np.arange(1, size + 1) - size - 1
+    return float((ranks * np.sort(counts)).sum() / (size * total))

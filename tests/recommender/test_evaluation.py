@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from recommender import evaluation
+from recommender.evaluation import ServedRow, build_trial, evaluate, lists_served, measure, top_lists
+from recommender.events import Event, EventType
+from recommender.interactions import table_from_events
+from recommender.splits import Split, split_events
+from tests.factories import NOW_MS, event
+
+
+class Fixed:
+    """A scorer that scores jobs by a table."""
+
+    def __init__(self, table: npt.ArrayLike) -> None:
+        self.table = np.array(table, dtype=np.float32)
+
+    def scores(self, talents: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+        return self.table[talents].copy()
+
+
+def split_of(before: list[Event], after: list[Event]) -> Split:
+    table = table_from_events([*before, *after])
+    late = np.arange(len(table)) >= len(before)
+    return Split(table.take(~late), table.take(late), NOW_MS)
+
+
+def views(*pairs: str, kind: EventType = EventType.VIEW) -> list[Event]:
+    """`views("t1 j2")`: one event per pair."""
+    return [event(kind, *pair.split()) for pair in pairs]
+
+
+def test_relevant_is_a_positive_pair_that_is_new_and_known() -> None:
+    before = views("t1 j1", "t2 j2", "t2 j3", "t3 j4", "t1 j5")
+    after = [
+        *views("t1 j2", "t1 j5", "t1 jnew", "tnew j1"),  # j5 was seen, jnew and tnew are unknown
+        *views("t1 j3", "t2 j1", kind=EventType.DISMISS),
+    ]
+    split = split_of(before, after)
+    trial = build_trial(split)
+    assert [split.train.talent_ids[t] for t in trial.talents] == ["t1"]
+    assert [split.train.job_ids[j] for j in trial.relevance[0].indices] == ["j2"]
+    assert (trial.population, trial.left_out) == (1, 1)  # tnew has something to find and no history
+    assert trial.candidates.sum() == 5
+
+
+def test_a_job_dismissed_before_the_cut_is_never_a_question_nor_recommended() -> None:
+    before = [*views("t1 j1", "t2 j2", "t2 j3"), *views("t1 j2", kind=EventType.DISMISS)]
+    split = split_of(before, views("t1 j2", "t1 j3"))
+    trial = build_trial(split)
+    assert trial.relevant.tolist() == [1]
+    lists = top_lists(Fixed(np.ones((2, 3))), trial, 3)
+    assert [split.train.job_ids[j] for j in lists[0] if j >= 0] == ["j3"]
+
+
+def test_lists_are_best_first_without_the_seen_ties_to_the_lower_row_and_padded() -> None:
+    split = split_of(views("t1 j1", "t2 j2", "t2 j3", "t2 j4"), views("t1 j3"))
+    trial = build_trial(split)
+    lists = top_lists(Fixed([[9, 1, 5, 5], [0, 0, 0, 0]]), trial, 6)
+    assert lists.tolist() == [[2, 3, 1, -1, -1, -1]]
+
+
+def test_batches_change_no_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    events = [
+        event(talent_id=f"t{t}", job_id=f"j{j}", occurred_at_ms=None) for t in range(30) for j in range(t % 7 + 2)
+    ]
+    trial = build_trial(split_events(table_from_events(events)))
+    scorer = Fixed(rng.random((30, 8)))
+    whole = top_lists(scorer, trial, 5)
+    monkeypatch.setattr(evaluation, "_BATCH_CELLS", 20)
+    assert np.array_equal(whole, top_lists(scorer, trial, 5))
+
+
+def test_a_perfect_order_measures_one_and_every_metric_is_there() -> None:
+    split = split_of(views("t1 j1", "t2 j2", "t2 j3"), views("t1 j3"))
+    trial = build_trial(split)
+    measured = measure(top_lists(Fixed([[0, 1, 2], [0, 0, 0]]), trial, 2), trial, (1, 2))
+    assert measured == {
+        "recall@1": 1.0,
+        "ndcg@1": 1.0,
+        "map@1": 1.0,
+        "coverage@1": pytest.approx(1 / 3),
+        "gini@1": pytest.approx(2 / 3),
+        "recall@2": 1.0,
+        "ndcg@2": 1.0,
+        "map@2": 1.0,
+        "coverage@2": pytest.approx(2 / 3),
+        "gini@2": pytest.approx(1 / 3),
+    }
+
+
+def test_nothing_to_ask_measures_zeros() -> None:
+    trial = build_trial(split_of(views("t1 j1"), []))
+    assert set(measure(top_lists(Fixed([[1]]), trial, 1), trial, (1,)).values()) == {0.0}
+
+
+def test_above_the_limit_a_sample_is_asked_and_the_population_told() -> None:
+    before = [*views(*(f"t{t} j{t}" for t in range(40)))]
+    split = split_of(before, views(*(f"t{t} j{(t + 1) % 40}" for t in range(40))))
+    first, again, other = (build_trial(split, max_talents=10, seed=seed) for seed in (1, 1, 2))
+    assert (len(first.talents), first.population) == (10, 40)
+    assert first.talents.tolist() == again.talents.tolist() != other.talents.tolist()
+
+
+def test_algorithms_are_built_when_their_turn_comes() -> None:
+    trial = build_trial(split_of(views("t1 j1", "t2 j2"), views("t1 j2")))
+    built: list[str] = []
+
+    def build(name: str) -> Fixed:
+        built.append(name)
+        return Fixed(np.ones((2, 2)))
+
+    turns = evaluate({"a": lambda: build("a"), "b": lambda: build("b")}, trial, (1,))
+    assert next(turns)[0] == "a"
+    assert built == ["a"]
+
+
+def test_served_lists_are_scored_as_ours_are() -> None:
+    split = split_of(views("t1 j1", "t2 j2", "t2 j3"), views("t1 j3"))
+    trial = build_trial(split)
+    rows = [
+        ServedRow("t1", "j2", 4),
+        ServedRow("t1", "j1", 1),  # seen: passed over
+        ServedRow("t1", "elsewhere", 2),  # unknown: a miss that keeps its place
+        ServedRow("t1", "j3", 3),
+        ServedRow("t1", "j3", 5),  # a repeat
+        ServedRow("t9", "j3", 1),  # nobody asked
+    ]
+    lists = lists_served(rows, split, trial, 4)
+    names = [[split.train.job_ids[j] if 0 <= j < 3 else None for j in row] for row in lists]
+    assert names == [[None, "j3", "j2", None]]
+    assert measure(lists, trial, (2,))["map@2"] == 0.5
+
+
+def test_a_talent_without_a_served_list_scores_nothing() -> None:
+    split = split_of(views("t1 j1", "t2 j2", "t2 j3"), views("t1 j3", "t2 j1"))
+    trial = build_trial(split)
+    lists = lists_served([ServedRow("t1", "j3", 1)], split, trial, 5)
+    assert measure(lists, trial, (5,))["recall@5"] == 0.5
