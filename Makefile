@@ -1,0 +1,157 @@
+# What one can do with a clone; `make` alone lists it. Only Python 3.11 or newer is needed, Node and Chromium for the page.
+
+PYTHON ?= python3
+ARGS ?=
+JOBS ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+CHROMIUM ?= $(firstword $(foreach name,chromium chromium-browser google-chrome google-chrome-stable,$(shell command -v $(name))))
+BUILT := gateway/http/graphiql/built/index.html
+
+# What keeps a part of the tests from running here; empty when nothing does. Vite 8 sets the Node version.
+NODE_LACKS = $(shell node -e 'const [a, b] = process.versions.node.split(".").map(Number); \
+	process.exit(a > 22 || (a === 22 && b >= 12) || (a === 20 && b >= 19) ? 0 : 1)' 2>/dev/null && command -v npm >/dev/null \
+	|| echo "Node 20.19 or newer with npm")
+CHROMIUM_LACKS = $(if $(CHROMIUM),,Chromium)
+LACKS = $(NODE_LACKS)$(if $(and $(NODE_LACKS),$(CHROMIUM_LACKS)), and )$(CHROMIUM_LACKS)
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help: ## list what there is to do
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo "  PYTHON=python3.12 names the interpreter, ARGS='--help' goes to the command behind demo, serve and bench."
+
+# ---- Run it ---------------------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: install page-if-possible ## build the demo market, train, and serve it at http://127.0.0.1:8000/graphql
+	$(BIN)/tandem demo $(ARGS)
+
+.PHONY: serve
+serve: install ## serve what is in the data directory
+	$(BIN)/tandem serve $(ARGS)
+
+.PHONY: install
+install: ## make .venv and install the hashed lock and the project into it
+	@$(call install,requirements.lock,requirements-dev.lock)
+
+.PHONY: install-dev
+install-dev: ## the same with the tools for development
+	@$(call install,requirements-dev.lock,requirements-dev.lock)
+
+# $(1): the lock to install; $(2): a lock that holds all of it, so that having that one will do.
+# What was installed is remembered beside it as a copy, not by time stamps, which a checkout changes.
+define install
+	set -e; \
+	if ! $(BIN)/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+		command -v $(PYTHON) >/dev/null || { echo "Tandem needs Python 3.11 or newer, and there is no '$(PYTHON)' here. Name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }; \
+		$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+			|| { echo "Tandem needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Name another: make PYTHON=/path/to/python3.11" >&2; exit 1; }; \
+		echo "Making $(VENV) with $$($(PYTHON) --version)."; \
+		rm -rf $(VENV); \
+		$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "'$(PYTHON) -m venv' failed; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }; \
+	fi; \
+	if cat $(1) pyproject.toml | cmp -s - $(VENV)/installed-$(1) || cat $(2) pyproject.toml | cmp -s - $(VENV)/installed-$(2); then \
+		echo "$(VENV) already holds what $(1) lists."; \
+	else \
+		echo "Installing what $(1) lists, each file checked against its hash."; \
+		rm -f $(VENV)/installed-*; \
+		$(BIN)/python -m pip install --disable-pip-version-check --no-input --only-binary :all: --require-hashes -r $(1); \
+		$(BIN)/python -m pip install --disable-pip-version-check --no-input --quiet --no-deps --no-build-isolation -e .; \
+		$(BIN)/python -c 'import implicit.cpu.als' \
+			|| { echo "A library does not load here. If it is libgomp, the OpenMP run time of the C compiler: apt-get install libgomp1 (Debian, Ubuntu), dnf install libgomp (Fedora)." >&2; exit 1; }; \
+		cat $(1) pyproject.toml > $(VENV)/installed-$(1); \
+	fi
+endef
+
+# ---- Test it --------------------------------------------------------------------------------------------------------
+
+.PHONY: test
+test: check-parts install-dev lint types contracts schema unit $(if $(NODE_LACKS),,wheel) $(if $(LACKS),,browser) ## run every test there is, and say at the end what could not be run here
+	@echo
+	@if [ -z "$(LACKS)" ]; then \
+		echo "Every test there is was run."; \
+	else \
+		echo "NOT RUN, for want of $(LACKS): $(if $(NODE_LACKS),the bundling of the GraphiQL page and )the test of the page in a browser."; \
+		echo "To run it: install $(LACKS) (Debian: apt-get install chromium nodejs npm), or run .ci/run on Debian as root; then 'make wheel browser'."; \
+	fi
+
+# In CI a part that can't run is a failure, and at once.
+.PHONY: check-parts
+check-parts:
+	@if [ "$$CI" = true ] && [ -n "$(LACKS)" ]; then \
+		echo "make test: CI must run everything, and $(LACKS) is missing." >&2; exit 1; \
+	fi
+
+.PHONY: lint
+lint: install-dev ## ruff: rules and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.PHONY: types
+types: install-dev ## mypy --strict
+	$(BIN)/mypy
+
+.PHONY: contracts
+contracts: install-dev ## import-linter: who may import what
+	$(BIN)/lint-imports
+
+.PHONY: schema
+schema: install-dev ## schema.graphql is what the code prints
+	$(BIN)/tandem schema --check schema.graphql
+
+.PHONY: unit
+unit: install-dev ## every test that needs nothing but Python, the examples of the docs among them
+	$(BIN)/pytest -n $(JOBS) -r s --ignore=tests/browser $(ARGS)
+
+.PHONY: browser
+browser: install-dev graphiql tests/browser/node_modules/.package-lock.json ## GraphiQL in a real Chromium (needs Node and Chromium)
+	CHROMIUM=$(CHROMIUM) $(BIN)/pytest tests/browser
+
+.PHONY: format
+format: install-dev ## put the code in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# ---- Build it -------------------------------------------------------------------------------------------------------
+
+.PHONY: graphiql
+graphiql: $(BUILT) ## bundle the GraphiQL page (needs Node)
+
+$(BUILT): graphiql/node_modules/.package-lock.json graphiql/index.html graphiql/vite.config.js $(wildcard graphiql/src/*)
+	cd graphiql && npm run --silent build
+
+%/node_modules/.package-lock.json: %/package-lock.json %/package.json
+	cd $* && npm ci --no-audit --no-fund
+	@touch $@
+
+# The demo does not depend on it: without Node, or without a registry, the page comes from a CDN and says so.
+.PHONY: page-if-possible
+page-if-possible:
+	@if [ -f $(BUILT) ]; then true; \
+	elif [ -n "$(NODE_LACKS)" ]; then \
+		echo "GraphiQL will come from a CDN, pinned and hash-checked: there is no $(NODE_LACKS) to bundle it with."; \
+	else \
+		echo "Bundling GraphiQL with Node."; \
+		$(MAKE) --no-print-directory graphiql || echo "GraphiQL will come from a CDN, pinned and hash-checked: it could not be bundled here."; \
+	fi
+
+.PHONY: wheel
+wheel: install-dev graphiql ## the wheel in dist/, with the GraphiQL page inside
+	$(BIN)/hatchling build -t wheel -d dist
+
+.PHONY: lock
+lock: install-dev ## compute the hashed locks anew from pyproject.toml (ARGS=--upgrade takes newer versions)
+	$(call compile) $(ARGS) -o requirements.lock
+	$(call compile) $(ARGS) --extra dev -c requirements.lock -o requirements-dev.lock
+
+# One lock for every platform and every Python from 3.11 on; it names no index and no address.
+define compile
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-emit-find-links --no-header --quiet --group build
+endef
+
+.PHONY: clean
+clean: ## remove what was built; .venv and data/ stay
+	rm -rf build dist gateway/http/graphiql/built graphiql/node_modules tests/browser/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
