@@ -77,11 +77,6 @@ class Vocabulary:
         """The code of a value by any of its spellings; None for one that no document ever had."""
         return self._value.get(self._form(text))
 
-    def spellings_of(self, text: str) -> list[int]:
-        """Codes of the spellings that are the same value as `text`."""
-        value = self.value(text)
-        return [] if value is None else self.codes_of[value]
-
     def value_of(self, code: int) -> int:
         """The value that a spelling stands for."""
         return self._value_of[code]
@@ -172,6 +167,14 @@ class Column:
         inside = ordinals < len(self._codes)
         found[inside] = self._codes[ordinals[inside]]
         return found
+
+    def has(self, ordinals: Ordinals, text: str) -> npt.NDArray[np.bool_]:
+        """Which of these ordinals have the value."""
+        is_it = np.zeros(len(self.vocabulary.spellings), dtype=np.bool_)
+        value = self.vocabulary.value(text)
+        if value is not None:
+            is_it[self.vocabulary.codes_of[value]] = True
+        return is_it[self.codes(ordinals)]
 
     def spelling_counts(self) -> npt.NDArray[np.int64]:
         """How many documents use each spelling, by its code."""

@@ -150,9 +150,7 @@ class Mirror:
 
     def _pay_ranges(self, ordinals: Ordinals, pay: PayFilter) -> tuple[Amounts, Amounts]:
         """What these documents pay in the currency and budget type of `pay`: NaN where it is something else."""
-        column = self._texts["pay_in"]
-        codes = column.vocabulary.spellings_of(_pay_in(pay.currency, pay.budget_type))
-        comparable = np.isin(column.codes(ordinals), codes)
+        comparable = self._texts["pay_in"].has(ordinals, _pay_in(pay.currency, pay.budget_type))
         lows, highs = self._numbers["pay_low"].numbers(ordinals), self._numbers["pay_high"].numbers(ordinals)
         return np.where(comparable, lows, NAN), np.where(comparable, highs, NAN)
 

@@ -71,10 +71,13 @@ class CatalogueWriter(Protocol):
         """Ordinals of ids, creating bare documents for unknown ones (a deleted one keeps its tombstone)."""
         ...
 
-    async def delete(self, kind: Kind, document_id: str, *, erase: bool = False) -> str | None:
+    async def delete(
+        self, kind: Kind, document_id: str, *, erase: bool = False, at_ms: int | None = None
+    ) -> str | None:
         """Remove a document, leaving a tombstone; returns a receipt id, None when there was nothing to remove.
 
-        After `erase` no upsert revives the id; otherwise an upsert with a newer `updated_at` does.
+        After `erase` no upsert revives the id; otherwise an upsert does whose `updated_at` is newer than the document's
+        and than `at_ms`, the time of the deletion where the caller knows it.
         """
         ...
 

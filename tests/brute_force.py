@@ -211,7 +211,7 @@ CURRENCIES = ["USD", "usd", "EUR"]
 CLIENTS = ["c1", "C1", "c2"]
 WORDS = ["Go", "C++", "c#", ".NET", "node.js", "straße", "STRASSE", "cafe\u0301", "design", "remote", "and", "NEAR"]
 AMOUNTS = [0, 10, 25, 49, 50, 75, 100, 250]
-NUMBERS = ["1", "2.5", " 10 ", "-3", "many", "1e2", ""]
+NUMBERS = ["1", "2.5", " 10 ", "-3", "many", "1e2"]
 
 
 def few(values: Sequence[Any], most: int = 3) -> st.SearchStrategy[tuple[Any, ...]]:

@@ -1,0 +1,149 @@
+"""Full-text postings in FTS5: which documents have a term, and how much that says about each."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from threading import Lock
+
+import numpy as np
+import numpy.typing as npt
+from pyroaring import BitMap
+
+from gateway.adapters.sqlite.documents import Stored
+from recommender.columns import bitmap_of, ordinals_in
+from recommender.documents import Kind
+from recommender.text import terms
+
+# Relevance of a term is the sum of the weights of the fields that have it.
+FIELD_WEIGHTS = {"title": 3, "skills": 2, "description": 1}
+HEAVIEST = sum(FIELD_WEIGHTS.values())
+TERMS_KEPT = 512  # bitmaps of recently asked terms; one over 156,000 documents takes at most 20 kB
+
+_TABLE = {Kind.TALENT: "talents_text", Kind.JOB: "jobs_text"}
+
+
+def _create(table: str) -> str:
+    """FTS5 sees terms that are already ours.
+
+    Its `ascii` tokenizer splits them at spaces only: all non-ASCII counts as a letter, and our terms hold no other
+    ASCII than letters, digits and `_.+#`. Each is prefixed with its relevance in this document, so that one posting
+    answers both what matches and how well, and FTS5 need store neither columns nor positions.
+    """
+    options = "detail = none, columnsize = 0, tokenize = \"ascii tokenchars '_.+#'\""
+    return f"CREATE VIRTUAL TABLE {table} USING fts5(terms, {options})"
+
+
+DDL = tuple(_create(table) for table in _TABLE.values())
+
+
+def indexed_terms(stored: Stored) -> str:
+    """The text of a document as FTS5 gets it: distinct terms, each behind its relevance."""
+    relevance: dict[str, int] = {}
+    for name, weight in FIELD_WEIGHTS.items():
+        value = stored.get(name)
+        if value:
+            # A line break keeps words of two skills apart; tokens never reach across one.
+            for term in terms(value if isinstance(value, str) else "\n".join(value)):
+                relevance[term] = relevance.get(term, 0) + weight
+    return " ".join(f"{weight}{term}" for term, weight in relevance.items())
+
+
+def write(connection: sqlite3.Connection, kind: Kind, rows: Sequence[tuple[int, str, str]]) -> None:
+    """Replace the terms of documents: (ordinal, old terms, new terms)."""
+    table = _TABLE[kind]
+    changed = [(ordinal, old, new) for ordinal, old, new in rows if old != new]
+    remove(connection, kind, [ordinal for ordinal, old, _ in changed if old])
+    connection.executemany(
+        f"INSERT INTO {table} (rowid, terms) VALUES (?, ?)",  # noqa: S608 - a name of ours
+        [(ordinal, new) for ordinal, _, new in changed if new],
+    )
+
+
+def remove(connection: sqlite3.Connection, kind: Kind, ordinals: Iterable[int]) -> None:
+    """Take documents out of the index."""
+    connection.executemany(
+        f"DELETE FROM {_TABLE[kind]} WHERE rowid = ?",  # noqa: S608 - a name of ours
+        [(ordinal,) for ordinal in ordinals],
+    )
+
+
+def recreate(connection: sqlite3.Connection, kind: Kind) -> None:
+    """Start the index of one kind anew, empty."""
+    connection.execute(f"DROP TABLE {_TABLE[kind]}")
+    connection.execute(_create(_TABLE[kind]))
+
+
+@dataclass(frozen=True, slots=True)
+class TermPostings:
+    """The documents with one term: all of them, and by how relevant the term is in them. Never changed once made."""
+
+    documents: BitMap
+    by_relevance: tuple[tuple[int, BitMap], ...]
+
+
+class TextMatch:
+    """Documents that have every one of some terms, and their relevance. None of its bitmaps may be changed."""
+
+    def __init__(self, postings: Sequence[TermPostings]) -> None:
+        self._postings = postings
+        first, *others = sorted((posting.documents for posting in postings), key=len)
+        self.documents: BitMap = BitMap.intersection(first, *others)
+
+    def relevance(self, ordinals: npt.NDArray[np.uint32]) -> npt.NDArray[np.float64]:
+        """RELEVANCE of documents that match: the sum over terms of the weights of the fields that have the term."""
+        values = np.zeros(len(ordinals))
+        asked = bitmap_of(ordinals)
+        for posting in self._postings:
+            for weight, documents in posting.by_relevance:
+                values[np.searchsorted(ordinals, ordinals_in(documents & asked))] += weight
+        return values
+
+
+class TextIndex:
+    """Reads postings of one kind of document, and keeps those of recent terms as long as nothing changes."""
+
+    def __init__(self, kind: Kind) -> None:
+        self._table = _TABLE[kind]
+        self._lock = Lock()
+        self._revision = -1
+        self._recent: OrderedDict[str, TermPostings] = OrderedDict()
+
+    def match(self, connection: sqlite3.Connection, revision: int, text: str | None) -> TextMatch | None:
+        """Documents with every term of the text; None when it has no terms and so asks nothing.
+
+        connection: in a snapshot of the catalogue at `revision`.
+        """
+        wanted = terms(text or "")
+        return TextMatch([self._postings(connection, revision, term) for term in wanted]) if wanted else None
+
+    def _postings(self, connection: sqlite3.Connection, revision: int, term: str) -> TermPostings:
+        with self._lock:
+            if revision > self._revision:
+                self._recent.clear()
+                self._revision = revision
+            if revision == self._revision and (known := self._recent.get(term)) is not None:
+                self._recent.move_to_end(term)
+                return known
+        postings = self._read(connection, term)
+        with self._lock:
+            if revision == self._revision:
+                self._recent[term] = postings
+                if len(self._recent) > TERMS_KEPT:
+                    self._recent.popitem(last=False)
+        return postings
+
+    def _read(self, connection: sqlite3.Connection, term: str) -> TermPostings:
+        by_relevance = []
+        for weight in range(1, HEAVIEST + 1):
+            # One string of all rowids is ten times cheaper to fetch than a row each. The quotes make the term a string
+            # of FTS5's query language, in which nothing else is special; a term holds no quote.
+            (joined,) = connection.execute(
+                f"SELECT group_concat(rowid) FROM {self._table} WHERE {self._table} MATCH ?",  # noqa: S608
+                (f'"{weight}{term}"',),
+            ).fetchone()
+            if joined is not None:
+                by_relevance.append((weight, bitmap_of(np.fromstring(joined, dtype=np.uint32, sep=","))))
+        return TermPostings(BitMap.union(BitMap(), *(documents for _, documents in by_relevance)), tuple(by_relevance))
