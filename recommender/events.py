@@ -6,7 +6,7 @@ import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from recommender.documents import Side
+from recommender.documents import Kind, Side
 
 
 class EventType(enum.Enum):
@@ -93,6 +93,10 @@ class Event:
     value: float | None = None
     recommendation_id: str | None = None
     seq: int = 0
+
+    def id_of(self, kind: Kind) -> str:
+        """The id of its talent or of its job."""
+        return self.talent_id if kind is Kind.TALENT else self.job_id
 
     @property
     def order(self) -> tuple[int, int]:

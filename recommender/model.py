@@ -67,6 +67,12 @@ class Side:
         return wide.T @ wide
 
     @cached_property
+    def norms(self) -> npt.NDArray[np.float64]:
+        """Euclidean length of each row, in float64."""
+        lengths: npt.NDArray[np.float64] = np.sqrt(np.einsum("ij,ij->i", self.factors, self.factors, dtype=np.float64))
+        return lengths
+
+    @cached_property
     def _row_of(self) -> npt.NDArray[np.int32]:
         size = int(self.ordinals[-1]) + 1 if len(self.ordinals) else 0
         table = np.full(size, -1, dtype=np.int32)

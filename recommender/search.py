@@ -60,13 +60,17 @@ class FacetField(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class FacetRequest:
-    """Which facets of which set. `attributes` are names of attributes to count, each a facet of its own."""
+    """Which facets of which set. `attributes` are names of attributes to count, each a facet of its own.
+
+    eligible_only: of what matches, count only what may be recommended: see `Mirror.eligible`.
+    """
 
     filter: Filter
     text: str | None = None
     fields: tuple[FacetField, ...] = tuple(FacetField)
     attributes: tuple[str, ...] = ()
     size: int = 20
+    eligible_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,131 @@
+"""What a history says in the factors' space: the vector of a subject, and each acted-on item's share of a score."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from recommender.als import fold_in_many
+from recommender.documents import Kind
+from recommender.events import Event
+from recommender.interactions import pair_weights
+from recommender.model import Hyperparameters, Manifest, Model, Side
+from recommender.scoring import Rows, Scores
+
+OrdinalsOf = Callable[[Sequence[str]], list[int | None]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Interest:
+    """A subject's taste in items, solved from its whole history.
+
+    Shapes: rows of the items' side that spoke, ascending, and their signed weights, of equal length; vector (width,),
+    zeros when nothing spoke for anything.
+    """
+
+    rows: Rows
+    weights: Scores
+    vector: npt.NDArray[np.float64]
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the history prefers nothing that the model knows."""
+        return not bool(self.vector.any())
+
+
+def decay_reference_ms(manifest: Manifest, history: Sequence[Event]) -> int | None:
+    """The now that ages are measured from: the later of the model's and the history's newest event, never a clock."""
+    times = [event.occurred_at_ms for event in history if event.occurred_at_ms is not None]
+    if manifest.as_of_ms is not None:
+        times.append(manifest.as_of_ms)
+    return max(times, default=None)
+
+
+def interests_from_histories(
+    histories: Sequence[Sequence[Event]], item_kind: Kind, model: Model, ordinals_of: OrdinalsOf
+) -> list[Interest]:
+    """The interest behind each history, bit for bit the same in every batch.
+
+    Each history is of one subject; items that `ordinals_of` does not know, or the model has not seen, say nothing.
+    """
+    side, hyper = model.side(item_kind), model.manifest.hyperparameters
+    weights = _weights_by_item(histories, item_kind, model.manifest)
+    ids = list(dict.fromkeys(document_id for of_one in weights for document_id in of_one))
+    ordinals = np.array([ordinal or 0 for ordinal in ordinals_of(ids)], dtype=np.uint32)  # no document has ordinal 0
+    row_of = dict(zip(ids, np.where(ordinals > 0, side.rows(ordinals), -1).tolist(), strict=True))
+    spoken = []
+    for of_one in weights:
+        # Ascending rows: the order of a sum must not depend on who else is in the batch.
+        rows = sorted(
+            (row_of[document_id], weight) for document_id, weight in of_one.items() if row_of[document_id] >= 0
+        )
+        spoken.append(
+            (np.array([row for row, _ in rows], np.int32), np.array([weight for _, weight in rows], np.float64))
+        )
+    vectors = _fold_in_each(spoken, side, hyper)
+    return [Interest(rows, values, vector) for (rows, values), vector in zip(spoken, vectors, strict=True)]
+
+
+def _weights_by_item(
+    histories: Sequence[Sequence[Event]], item_kind: Kind, manifest: Manifest
+) -> list[dict[str, float]]:
+    """Weight by item id of each history. Histories that share a now are weighed in one call; twins must not meet."""
+    answers: list[dict[str, float]] = [{} for _ in histories]
+    batches: dict[tuple[int | None, int], dict[str, int]] = defaultdict(dict)
+    for place, history in enumerate(histories):
+        if not history:
+            continue
+        subject_id = history[0].talent_id if item_kind is Kind.JOB else history[0].job_id
+        as_of_ms, turn = decay_reference_ms(manifest, history), 0
+        while subject_id in batches[as_of_ms, turn]:
+            turn += 1
+        batches[as_of_ms, turn][subject_id] = place
+    for (as_of_ms, _), places in batches.items():
+        events = [event for place in places.values() for event in histories[place]]
+        for (talent_id, job_id), weight in pair_weights(events, manifest.hyperparameters, as_of_ms).items():
+            subject_id, other_id = (talent_id, job_id) if item_kind is Kind.JOB else (job_id, talent_id)
+            answers[places[subject_id]][other_id] = weight
+    return answers
+
+
+def _fold_in_each(
+    spoken: Sequence[tuple[Rows, Scores]], side: Side, hyper: Hyperparameters
+) -> list[npt.NDArray[np.float64]]:
+    """One vector per history. Only those of equal length are solved together: padding would change the last bits."""
+    vectors = [np.zeros(side.factors.shape[1]) for _ in spoken]
+    by_length: dict[int, list[int]] = defaultdict(list)
+    for place, (rows, _) in enumerate(spoken):
+        if len(rows):
+            by_length[len(rows)].append(place)
+    for length, places in by_length.items():
+        columns = np.concatenate([spoken[place][0] for place in places])
+        values = np.concatenate([spoken[place][1] for place in places])
+        starts = np.arange(len(places) + 1) * length
+        matrix = sp.csr_matrix((values, columns, starts), shape=(len(places), len(side.factors)))
+        for place, vector in zip(places, fold_in_many(side, matrix, hyper), strict=True):
+            vectors[place] = vector
+    return vectors
+
+
+def shares(interest: Interest, side: Side, hyper: Hyperparameters, rows: Rows) -> npt.NDArray[np.float64]:
+    """How much of each item's score comes from each acted-on item; a line sums to the item's dense score.
+
+    Shapes: (items, acted-on items) for rows (items,) of the same side, -1 for an item without a row: zeros.
+    The fold-in is linear in what was preferred: x = A⁻¹ Σ cᵢpᵢyᵢ, so x·y = Σ cᵢpᵢ (yᵢ · A⁻¹y), with the same normal
+    matrix A as `als.fold_in`. Items that were turned down have p = 0 and so no share of their own.
+    """
+    acted = side.factors[interest.rows].astype(np.float64)
+    excess = hyper.alpha * np.abs(interest.weights)
+    width = side.factors.shape[1]
+    normal = side.gram + hyper.regularization * np.eye(width) + (acted * excess[:, None]).T @ acted
+    known = np.flatnonzero(rows >= 0)
+    answer = np.zeros((len(rows), len(interest.rows)))
+    if len(known) and len(interest.rows):
+        solved = np.linalg.solve(normal, side.factors[rows[known]].astype(np.float64).T)
+        answer[known] = (acted @ solved).T * np.where(interest.weights > 0, 1 + excess, 0.0)
+    return answer

@@ -1,0 +1,247 @@
+"""One list in the making: from what is known of its subject to terms, candidates and one page. Pure, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from pyroaring import BitMap
+
+from recommender.content import Trait, content_term, weigh
+from recommender.documents import Kind
+from recommender.eligibility import Exclude, excluded_ids
+from recommender.errors import BadInputError, CursorExpiredError
+from recommender.events import Event, EventType, actor_of
+from recommender.interest import Interest
+from recommender.mirror import Mirror
+from recommender.model import Ordinals
+from recommender.query import ListQuery, Mode, Pins, Strategy
+from recommender.rerank import DEPTH, spread_clients
+from recommender.retrieval import After, best, ordinals_from_bitmap
+from recommender.scoring import Dense, Scores, Terms, contributions, score
+from recommender.snapshots import Prefix, Snapshot, position_digest
+from recommender.versions import LoadedModel
+
+# A rebuilt score differs from the cursor's in its last bits when another processor solved for it, and in its first
+# ones when the history under the pins was changed.
+SAME_SCORE: Final = 1e-6
+
+
+@dataclass(slots=True)
+class Draft:
+    """A list in the making, filled in step by step. `place` is its query's place in the batch.
+
+    history: every event of the subject until now. mirror: of the items. chosen: what matches filter and text.
+    snapshot: None until it is found or made. postings: of the traits, by trait.
+    """
+
+    place: int
+    query: ListQuery
+    loaded: LoadedModel
+    now_ms: int
+    history: Sequence[Event]
+    mirror: Mirror
+    snapshot: Snapshot | None
+    is_rebuilt: bool = False
+    traits: tuple[Trait, ...] = ()
+    postings: Mapping[Trait, BitMap] = field(default_factory=dict)
+    chosen: BitMap = field(default_factory=BitMap)
+    _terms: Terms | None = None
+
+    @property
+    def terms(self) -> Terms:
+        """The score of the list, once its snapshot and postings are there."""
+        if self._terms is None:
+            self._terms = _terms_of(self)
+        return self._terms
+
+    @property
+    def pins(self) -> Pins:
+        """The cursor's, or those of a list that begins now."""
+        if self.query.after is not None:
+            return self.query.after.pins
+        newest = max((event.seq for event in self.history), default=0)
+        return Pins(self.loaded.model.manifest.version, newest, self.now_ms)
+
+    @property
+    def spreads_clients(self) -> bool:
+        """Whether jobs of one client are to be spread. Talents have no client."""
+        query = self.query
+        wanted = query.options.rerank and query.options.max_per_client is not None
+        return wanted and query.item_kind is Kind.JOB and query.mode is Mode.RECOMMENDED
+
+    @property
+    def known_snapshot(self) -> Snapshot:
+        """The snapshot, once it is there."""
+        if self.snapshot is None:
+            raise RuntimeError("the list was not prepared")
+        return self.snapshot
+
+
+def spoken_history(draft: Draft) -> Sequence[Event]:
+    """The events that count towards the score: a subject's under the pins, a profile's likes as saves."""
+    query = draft.query
+    if query.mode is Mode.SIMILAR:
+        return ()
+    if query.subject_id is None:
+        return _likes(query)
+    if query.after is None:
+        return draft.history
+    return [event for event in draft.history if event.seq <= draft.pins.history]
+
+
+def _likes(query: ListQuery) -> list[Event]:
+    liked = dict.fromkeys(query.profile.liked_job_ids if query.profile else ())
+    kind = EventType.SAVE
+    return [Event(event_id="", actor=actor_of(kind), type=kind, talent_id="", job_id=job_id) for job_id in liked]
+
+
+def own_row(draft: Draft) -> Interest:
+    """A similar list's vector: the subject's own row, of length 1; zeros when the model has none."""
+    side = draft.loaded.side(draft.query.item_kind)
+    width = side.side.factors.shape[1]
+    nothing = Interest(np.empty(0, np.int32), np.empty(0), np.zeros(width))
+    ordinal = draft.mirror.ordinals_of([draft.query.subject_id or ""])[0]
+    row = -1 if ordinal is None else int(side.side.rows(np.array([ordinal], dtype=np.uint32))[0])
+    if row < 0:
+        return nothing
+    unit = side.side.factors[row].astype(np.float64) * side.inverse_norms[row]
+    return Interest(nothing.rows, nothing.weights, unit)
+
+
+def content_snapshot(draft: Draft) -> Snapshot:
+    """What a list without a vector is ranked by: its traits as weighed now, popularity when there are none."""
+    weighted = weigh(draft.traits, draft.postings, draft.mirror.eligible(draft.now_ms))
+    return Snapshot(Strategy.CONTENT if weighted else Strategy.POPULAR, None, weighted)
+
+
+def _terms_of(draft: Draft) -> Terms:
+    snapshot, side = draft.known_snapshot, draft.loaded.side(draft.query.item_kind)
+    if snapshot.interest is not None:
+        if draft.query.mode is Mode.SIMILAR:
+            return Terms(side.side, dense=(Dense("similarity", snapshot.interest.vector, side.inverse_norms),))
+        return Terms(side.side, dense=(Dense("interest", snapshot.interest.vector),))
+    if not snapshot.traits:
+        return Terms(side.side, bias=(side.popularity,))
+    content = content_term(snapshot.traits, draft.postings, draft.mirror.eligible(draft.now_ms))
+    return Terms(side.side, sparse=(content,), bias=(side.popularity,))
+
+
+def hidden_ids(query: ListQuery, history: Sequence[Event]) -> set[str]:
+    """Ids of the items that the list leaves out because of its subject: see eligibility; a similar list, itself."""
+    if query.mode is Mode.SIMILAR:
+        return {query.subject_id or ""}
+    if query.subject_id is None:
+        return set(query.profile.liked_job_ids if query.profile else ())
+    exclude = Exclude.SEEN if query.options.exclude_seen else Exclude.RULES
+    return excluded_ids(history, query.item_kind, exclude)
+
+
+def candidates_of(draft: Draft, history: Sequence[Event], as_of_ms: int) -> BitMap:
+    """Everything that matches and may be recommended to the subject."""
+    hidden = draft.mirror.ordinals_of(list(hidden_ids(draft.query, history)))
+    excluded = BitMap(ordinal for ordinal in hidden if ordinal is not None)
+    return (draft.chosen & draft.mirror.eligible(as_of_ms)) - excluded
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Top:
+    """The best `DEPTH` of a list by score, before re-ranking."""
+
+    ordinals: Ordinals
+    scores: Scores
+
+
+def top_to_rerank(draft: Draft) -> Top:
+    """What enters re-ranking. A rebuilt list begins with what its subject could see when it was begun."""
+    pins = draft.pins
+    history = [event for event in draft.history if event.seq <= pins.history]
+    candidates = ordinals_from_bitmap(candidates_of(draft, history, pins.as_of_ms))
+    return Top(*best(draft.terms, candidates, DEPTH, draft.mirror))
+
+
+def reranked(draft: Draft, top: Top, clients: Sequence[str | None]) -> Prefix:
+    """The top of the list in its re-ranked order."""
+    order = spread_clients(clients, draft.query.options.max_per_client or DEPTH)
+    ids = draft.mirror.ids_of(top.ordinals)
+    boundary = After(float(top.scores[-1]), ids[-1]) if len(ids) == DEPTH else None
+    return Prefix(top.ordinals[order], top.scores[order], tuple(ids[place] for place in order), boundary)
+
+
+def check_rebuilt(draft: Draft) -> None:
+    """Raises CursorExpiredError when a rebuilt list is not the one that the cursor was issued from."""
+    after = draft.query.after
+    if after is None or not draft.is_rebuilt:
+        return
+    if position_digest(draft.query, draft.known_snapshot) != after.digest or _has_drifted(draft, after.id, after.score):
+        raise CursorExpiredError("the documents or events behind this list have changed; start again without `after`")
+
+
+def _has_drifted(draft: Draft, item_id: str, expected: float) -> bool:
+    """Whether a vector gives the cursor's item another score. Only a document's content may change under a list."""
+    if draft.known_snapshot.interest is None:
+        return False
+    own = _score_of_id(draft, item_id)
+    return own is not None and abs(own - expected) > SAME_SCORE * max(1.0, abs(expected))
+
+
+def _score_of_id(draft: Draft, item_id: str) -> float | None:
+    ordinal = draft.mirror.ordinals_of([item_id])[0]
+    if ordinal is None:
+        return None
+    return float(score(draft.terms, np.array([ordinal], dtype=np.uint32))[0])
+
+
+def cut_page(draft: Draft, candidates: BitMap) -> tuple[Ordinals, Scores]:
+    """One item more than asked for, when there is one: it tells whether there is a next page."""
+    wanted, prefix = draft.query.first + 1, draft.known_snapshot.prefix
+    after = _keyset_after(draft)
+    if prefix is None:
+        return best(draft.terms, ordinals_from_bitmap(candidates), wanted, draft.mirror, after)
+    start = 0
+    if after is not None:
+        start = prefix.ids.index(after.id) + 1 if after.id in prefix.ids else len(prefix.ids)
+    rest = [place for place in range(start, len(prefix.ids)) if int(prefix.ordinals[place]) in candidates][:wanted]
+    ordinals, scores = prefix.ordinals[rest], prefix.scores[rest]
+    if len(rest) == wanted or prefix.boundary is None:
+        return ordinals, scores
+    behind = after if after is not None and start == len(prefix.ids) and after.id not in prefix.ids else prefix.boundary
+    tail, tail_scores = best(draft.terms, ordinals_from_bitmap(candidates), wanted - len(rest), draft.mirror, behind)
+    return np.concatenate([ordinals, tail]), np.concatenate([scores, tail_scores])
+
+
+def _keyset_after(draft: Draft) -> After | None:
+    """The cursor's place; by the score as rebuilt here when a vector was solved anew, whose last bits may differ."""
+    after = draft.query.after
+    if after is None:
+        return None
+    own = _score_of_id(draft, after.id) if draft.is_rebuilt and draft.known_snapshot.interest is not None else None
+    return After(after.score if own is None else own, after.id)
+
+
+def strategies_of(draft: Draft, ordinals: Ordinals) -> list[Strategy]:
+    """What each item rests on: without a vector, CONTENT when it shares something, else POPULAR."""
+    snapshot = draft.known_snapshot
+    if snapshot.interest is not None or not snapshot.traits:
+        return [snapshot.strategy] * len(ordinals)
+    shared = contributions(draft.terms, ordinals)[0]
+    return [Strategy.CONTENT if units > 0 else Strategy.POPULAR for units in shared.tolist()]
+
+
+def strategy_of_page(base: Strategy, items: Sequence[Strategy]) -> Strategy:
+    """That of all items; HYBRID when they differ; the list's own when there are none."""
+    kinds = set(items)
+    return base if not kinds else kinds.pop() if len(kinds) == 1 else Strategy.HYBRID
+
+
+def check_options(query: ListQuery) -> None:
+    """Raises BadInputError for what no list can be asked for."""
+    most = query.options.max_per_client
+    if most is not None and most < 1:
+        raise BadInputError(f"maxPerClient must be 1 or more; got {most}")
+    if query.first < 1:
+        raise BadInputError(f"first must be 1 or more; got {query.first}")
+    if (query.subject_id is None) == (query.profile is None):
+        raise BadInputError("a list needs either a subject's id or a profile")

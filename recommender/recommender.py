@@ -1,0 +1,503 @@
+"""The recommender: ranked lists, and why. Asks every port once per batch, whatever the number of lists in it.
+
+The way of a batch: check → model, mirrors and histories → vectors (fold-in) or traits → what matches → score and cut →
+serving log. The arithmetic is in the modules below; here is what is asked for, when, and what becomes of failures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final, TypeVar
+
+import numpy as np
+
+from recommender.content import Trait, traits_from
+from recommender.documents import Document, Job, Kind, Side, Talent
+from recommender.eligibility import types_in_force
+from recommender.errors import CursorExpiredError, TandemError
+from recommender.events import Event, EventType
+from recommender.explain import explain_pair, unknown_pair
+from recommender.filters import JobFilter, TalentFilter
+from recommender.interest import interests_from_histories, shares
+from recommender.mirror import Mirror
+from recommender.model import Model
+from recommender.ports import Catalogue, EventLog, ModelStore, ServedItem, ServedList, ServingLog, SubjectKey
+from recommender.query import (
+    Exactness,
+    Explanation,
+    ListQuery,
+    Mode,
+    Position,
+    Profile,
+    RankedItem,
+    RankedPage,
+    Reason,
+    Strategy,
+)
+from recommender.ranking import (
+    Draft,
+    Top,
+    candidates_of,
+    check_options,
+    check_rebuilt,
+    content_snapshot,
+    cut_page,
+    hidden_ids,
+    own_row,
+    reranked,
+    spoken_history,
+    strategies_of,
+    strategy_of_page,
+    top_to_rerank,
+)
+from recommender.reasons import ActedOn, reasons_for, told_of, told_to_profile
+from recommender.search import Facet, FacetField, FacetRequest
+from recommender.snapshots import Snapshot, Snapshots, check_position, position_digest
+from recommender.versions import LoadedModel, Versions
+
+T = TypeVar("T")
+Answer = RankedPage | TandemError | None
+
+# Work that may take longer than about 2 ms leaves the event loop: a list costs some 0.4 ms by itself, and 50 ns for
+# each candidate or 2 µs for each event of a history.
+INLINE_LISTS: Final = 3
+INLINE_CANDIDATES: Final = 20_000
+INLINE_EVENTS: Final = 500
+NAMED_AT_MOST: Final = 5  # acted-on items that are tried for a reason, best first: some are not for telling
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ListContext:
+    """What explanation and facets need of a computed list; opaque to the gateway."""
+
+    query: ListQuery
+    loaded: LoadedModel
+    mirror: Mirror
+    snapshot: Snapshot
+    history: Sequence[Event]
+    as_of_ms: int
+
+
+class Recommender:
+    """Ranked lists of jobs and talents, and why. `clock_ms` is now in epoch milliseconds, `new_id` names a request."""
+
+    def __init__(
+        self,
+        *,
+        catalogue: Catalogue,
+        events: EventLog,
+        serving_log: ServingLog,
+        models: ModelStore,
+        clock_ms: Callable[[], int],
+        new_id: Callable[[], str],
+    ) -> None:
+        self._catalogue = catalogue
+        self._events = events
+        self._serving_log = serving_log
+        self._versions = Versions(models, clock_ms)
+        self._snapshots = Snapshots()
+        self._clock_ms = clock_ms
+        self._new_id = new_id
+
+    @property
+    def model(self) -> Model:
+        """The serving model. Raises NoModelError when there is none yet."""
+        return self._versions.serving.model
+
+    def refresh_model(self) -> bool:
+        """Follow the store's pointer; whether the model changed. Blocks; lists in flight keep their model.
+
+        Raises ModelRefusedError for a newer model that must not serve (at most once a minute); the old one goes on.
+        """
+        return self._versions.refresh()
+
+    async def lists(self, queries: Sequence[ListQuery]) -> list[Answer]:
+        """A page per query, None for an unknown subject. Failures are returned, each in the place of its query.
+
+        One call of each port answers them all (two of those that are asked per kind). Equal queries are one list.
+        """
+        distinct = list(dict.fromkeys(queries))
+        try:
+            answers = await self._pages(distinct)
+        except TandemError as error:  # of what all of them need
+            answers = [error] * len(distinct)
+        by_query = dict(zip(distinct, answers, strict=True))
+        return [by_query[query] for query in queries]
+
+    async def _pages(self, queries: Sequence[ListQuery]) -> list[Answer]:
+        answers: dict[int, Answer] = {}
+        drafts = await self._drafts(queries, answers)
+        await self._choose(drafts)
+        await self._rerank(drafts)
+        ready = []
+        for draft in drafts:
+            try:
+                check_rebuilt(draft)
+                ready.append(draft)
+            except CursorExpiredError as error:
+                answers[draft.place] = error
+        candidates = [candidates_of(draft, draft.history, draft.now_ms) for draft in ready]
+        cuts = await _apart(
+            len(ready) > INLINE_LISTS or sum(map(len, candidates)) > INLINE_CANDIDATES,
+            lambda: [cut_page(draft, among) for draft, among in zip(ready, candidates, strict=True)],
+        )
+        served = []
+        for draft, among, (ordinals, scores) in zip(ready, candidates, cuts, strict=True):
+            page = self._page(draft, len(among), ordinals.tolist(), scores.tolist())
+            answers[draft.place] = page
+            if page.items:
+                served.append(_served_list(draft, page))
+        if served:
+            await self._serving_log.append(served)
+        return [answers[place] for place in range(len(queries))]
+
+    async def _drafts(self, queries: Sequence[ListQuery], answers: dict[int, Answer]) -> list[Draft]:
+        """The lists that can be made, with their interest or traits; the others get their answer."""
+        now_ms, valid = self._clock_ms(), {}
+        for place, query in enumerate(queries):
+            try:
+                valid[place] = (query, await self._checked(query))
+            except TandemError as error:
+                answers[place] = error
+        if not valid:
+            return []
+        asked = [query for query, _ in valid.values()]
+        mirrors, histories = await asyncio.gather(self._mirrors(asked), self._histories(asked))
+        drafts = []
+        for place, (query, loaded) in valid.items():
+            subject_id = query.subject_id
+            # A talent is served unknown too: from events, else by popularity. Everything else must be in the catalogue.
+            needs_subject = query.mode is Mode.SIMILAR or query.subject_kind is Kind.JOB
+            if subject_id is not None and needs_subject and _is_missing(mirrors[query.subject_kind], subject_id):
+                answers[place] = None
+                continue
+            after = query.after
+            found = None if after is None else self._snapshots.get(after.pins, after.digest, now_ms)
+            history = histories.get(SubjectKey(query.subject_kind, subject_id or ""), ())
+            draft = Draft(place, query, loaded, now_ms, history, mirrors[query.item_kind], found)
+            draft.is_rebuilt = after is not None and found is None
+            drafts.append(draft)
+        await self._solve([draft for draft in drafts if draft.snapshot is None])
+        await self._describe([draft for draft in drafts if draft.snapshot is None])
+        return drafts
+
+    async def _checked(self, query: ListQuery) -> LoadedModel:
+        """The model to rank a valid query with. Raises BadInputError, NoModelError, CursorExpiredError."""
+        check_options(query)
+        if query.after is None:
+            return self._versions.serving
+        check_position(query, query.after)
+        version = query.after.pins.model_version
+        loaded = self._versions.loaded(version)
+        return loaded if loaded is not None else await asyncio.to_thread(self._versions.load, version)
+
+    async def _mirrors(self, queries: Iterable[ListQuery]) -> dict[Kind, Mirror]:
+        kinds = {query.item_kind for query in queries}
+        kinds |= {query.subject_kind for query in queries if query.subject_kind is Kind.JOB and query.subject_id}
+        wanted = sorted(kinds, key=lambda kind: kind.value)
+        return dict(zip(wanted, await asyncio.gather(*map(self._catalogue.mirror, wanted)), strict=True))
+
+    async def _histories(self, queries: Iterable[ListQuery]) -> dict[SubjectKey, list[Event]]:
+        subjects = list(
+            dict.fromkeys(
+                SubjectKey(query.subject_kind, query.subject_id)
+                for query in queries
+                if query.mode is Mode.RECOMMENDED and query.subject_id is not None
+            )
+        )
+        if not subjects:
+            return {}
+        return dict(zip(subjects, await self._events.history(subjects), strict=True))
+
+    async def _solve(self, drafts: Sequence[Draft]) -> None:
+        """Snapshots of the lists whose subject has a vector."""
+        groups: dict[tuple[Kind, LoadedModel], list[Draft]] = defaultdict(list)
+        for draft in drafts:
+            groups[draft.query.item_kind, draft.loaded].append(draft)
+        for (kind, loaded), group in groups.items():
+            histories = [spoken_history(draft) for draft in group]
+            solve = partial(interests_from_histories, histories, kind, loaded.model, group[0].mirror.ordinals_of)
+            is_long = len(group) > INLINE_LISTS or sum(map(len, histories)) > INLINE_EVENTS
+            for draft, folded in zip(group, await _apart(is_long, solve), strict=True):
+                interest = own_row(draft) if draft.query.mode is Mode.SIMILAR else folded
+                if not interest.is_silent:
+                    draft.snapshot = Snapshot(Strategy.COLLABORATIVE, interest)
+
+    async def _describe(self, drafts: Sequence[Draft]) -> None:
+        """Traits of the subjects without a vector: of their documents, of a profile itself."""
+        subjects = {
+            SubjectKey(draft.query.subject_kind, draft.query.subject_id)
+            for draft in drafts
+            if draft.query.subject_id is not None
+        }
+        documents = await self._documents({}, subjects)
+        for draft in drafts:
+            query = draft.query
+            known = (
+                query.profile if query.subject_id is None else documents.by_key(query.subject_kind, query.subject_id)
+            )
+            draft.traits = traits_from(known)
+
+    async def _documents(self, ordinals: Mapping[Kind, Iterable[int]], subjects: Iterable[SubjectKey]) -> _Documents:
+        """Documents by ordinal and by id, in one call per kind that has any."""
+        wanted = {}
+        for kind in Kind:
+            ids = sorted({subject.id for subject in subjects if subject.kind is kind})
+            of_kind = sorted(set(ordinals.get(kind, ())))
+            if ids or of_kind:
+                wanted[kind] = self._catalogue.get_many(kind, of_kind, ids)
+        found = zip(wanted, await asyncio.gather(*wanted.values()), strict=True)
+        return _Documents({kind: [document for document in of_kind if document is not None] for kind, of_kind in found})
+
+    async def _choose(self, drafts: Sequence[Draft]) -> None:
+        """What matches each list's filter and text, and the postings of all traits."""
+        for kind in Kind:
+            group = [draft for draft in drafts if draft.query.item_kind is kind]
+            if not group:
+                continue
+            traits = dict.fromkeys(trait for draft in group for trait in _traits_of(draft))
+            asked = [(draft.query.filter, draft.query.text) for draft in group]
+            requests = list(dict.fromkeys([*asked, *(trait.request(kind) for trait in traits)]))
+            found = await self._catalogue.matching(kind, requests, group[0].now_ms)
+            chosen = dict(zip(requests, found, strict=True))
+            postings = {trait: chosen[trait.request(kind)] for trait in traits}
+            for draft in group:
+                draft.chosen, draft.postings = chosen[draft.query.filter, draft.query.text], postings
+                if draft.snapshot is None:
+                    draft.snapshot = content_snapshot(draft)
+
+    async def _rerank(self, drafts: Sequence[Draft]) -> None:
+        """The re-ranked top of the lists that want one and do not have it yet."""
+        lacking = [draft for draft in drafts if draft.spreads_clients and draft.known_snapshot.prefix is None]
+        if not lacking:
+            return
+        tops: list[Top] = await _apart(True, lambda: [top_to_rerank(draft) for draft in lacking])
+        ordinals = {ordinal for top in tops for ordinal in top.ordinals.tolist()}
+        documents = await self._documents({Kind.JOB: ordinals}, ())
+        for draft, top in zip(lacking, tops, strict=True):
+            jobs = [documents.at(Kind.JOB, ordinal) for ordinal in top.ordinals.tolist()]
+            clients = [job.client_id if isinstance(job, Job) else None for job in jobs]
+            draft.snapshot = replace(draft.known_snapshot, prefix=reranked(draft, top, clients))
+
+    def _page(self, draft: Draft, total: int, ordinals: Sequence[int], scores: Sequence[float]) -> RankedPage:
+        query, pins, snapshot = draft.query, draft.pins, draft.known_snapshot
+        digest = position_digest(query, snapshot)
+        self._snapshots.put(pins, digest, snapshot)
+        has_next, ordinals = len(ordinals) > query.first, ordinals[: query.first]
+        shown = np.array(ordinals, dtype=np.uint32)
+        strategies = strategies_of(draft, shown)
+        rows = zip(ordinals, draft.mirror.ids_of(shown), scores, strategies, strict=False)
+        before = 0 if query.after is None else query.after.rank
+        items = [
+            RankedItem(ordinal, name, rank, value, strategy, Position(pins, value, name, rank, digest))
+            for rank, (ordinal, name, value, strategy) in enumerate(rows, before + 1)
+        ]
+        return RankedPage(
+            items=items,
+            total=total,
+            has_next=has_next,
+            has_previous=query.after is not None,
+            strategy=strategy_of_page(snapshot.strategy, strategies),
+            exactness=Exactness.EXACT,
+            model=draft.loaded.model.manifest,
+            request_id=self._new_id(),
+            context=ListContext(query, draft.loaded, draft.mirror, snapshot, draft.history, draft.now_ms),
+        )
+
+    async def reasons(self, requests: Sequence[tuple[RankedPage, RankedItem]]) -> list[list[Reason]]:
+        """Why each item is in its page, most telling first. One call per kind of document for all of them."""
+        told = _told(requests)
+        ordinals: dict[Kind, set[int]] = defaultdict(set)
+        subjects: set[SubjectKey] = set()
+        for (page, item), naming in zip(requests, told, strict=True):
+            query = page.context.query
+            ordinals[query.item_kind].update((item.ordinal, *(ordinal for ordinal, _ in naming)))
+            if query.subject_id is not None:
+                subjects.add(SubjectKey(query.subject_kind, query.subject_id))
+        documents = await self._documents(ordinals, subjects)
+        answers: list[list[Reason]] = []
+        for (page, item), naming in zip(requests, told, strict=True):
+            context: ListContext = page.context
+            subject = documents.subject_of(context.query)
+            document = documents.at(context.query.item_kind, item.ordinal)
+            if document is None:  # gone since the list was made
+                answers.append([])
+                continue
+            acted_on = next(_acted_on(naming, context.query, subject, documents), None)
+            popular = _is_popular(context, item.ordinal)
+            answers.append(reasons_for(subject, document, acted_on, is_popular=popular, now_ms=context.as_of_ms))
+        return answers
+
+    async def facets(
+        self, requests: Sequence[tuple[RankedPage, tuple[FacetField, ...], tuple[str, ...], int]]
+    ) -> list[list[Facet]]:
+        """Counts over everything each list could show: what matches, is eligible and is not excluded.
+
+        A request is a page, facet fields, names of attributes, and how many values of each.
+        """
+        answers: list[list[Facet]] = [[] for _ in requests]
+        for kind in Kind:
+            places = [place for place, request in enumerate(requests) if request[0].context.query.item_kind is kind]
+            if not places:
+                continue
+            asked = []
+            for page, fields, attributes, size in (requests[place] for place in places):
+                context: ListContext = page.context
+                hidden = tuple(sorted(hidden_ids(context.query, context.history)))
+                narrowed = replace(context.query.filter, exclude_ids=(*context.query.filter.exclude_ids, *hidden))
+                asked.append(FacetRequest(narrowed, context.query.text, fields, attributes, size, eligible_only=True))
+            for place, facets in zip(places, await self._catalogue.facets(kind, asked, self._clock_ms()), strict=True):
+                answers[place] = facets
+        return answers
+
+    async def interactions(self, requests: Sequence[tuple[RankedPage, RankedItem]]) -> list[list[EventType]]:
+        """Types of the events in force between the page's subject and each item, oldest first, without IMPRESSION."""
+        answers = []
+        for page, item in requests:
+            context: ListContext = page.context
+            kind = context.query.item_kind
+            answers.append(types_in_force(event for event in context.history if event.id_of(kind) == item.id))
+        return answers
+
+    async def explain(
+        self, talent_id: str, job_id: str, side: Side, job_filter: JobFilter, talent_filter: TalentFilter
+    ) -> Explanation:
+        """Why a pair is, or is not, in the list of one side: the talent's list of jobs, the job's list of talents.
+
+        The list is that of the side's own filter without text. Raises NoModelError, UnavailableError.
+        """
+        is_talents = side is Side.TALENT
+        query = ListQuery(
+            mode=Mode.RECOMMENDED,
+            subject_kind=Kind.TALENT if is_talents else Kind.JOB,
+            subject_id=talent_id if is_talents else job_id,
+            filter=job_filter if is_talents else talent_filter,
+        )
+        answers: dict[int, Answer] = {}
+        drafts = await self._drafts([query], answers)
+        pair = {SubjectKey(Kind.TALENT, talent_id), SubjectKey(Kind.JOB, job_id)}
+        failure = answers.get(0)
+        if isinstance(failure, TandemError):
+            raise failure
+        documents = await self._documents({}, pair)
+        talent, job = documents.by_key(Kind.TALENT, talent_id), documents.by_key(Kind.JOB, job_id)
+        if not drafts or job is None or (talent is None and (not is_talents or not drafts[0].history)):
+            return unknown_pair(talent_id if talent is None else None, job_id if job is None else None)
+        draft = drafts[0]
+        await self._choose(drafts)
+        acted = () if draft.known_snapshot.interest is None else draft.known_snapshot.interest.rows
+        side_ordinals = draft.loaded.side(query.item_kind).side.ordinals
+        named = {query.item_kind: side_ordinals[np.asarray(acted, dtype=np.int64)].tolist()}
+        history = await self._documents(named, ())
+        item, subject = (job, talent) if is_talents else (talent, job)
+        if item is None:
+            raise RuntimeError("the item of an explained pair is known by now")
+        return await _apart(
+            True, lambda: explain_pair(draft, subject, item, lambda ordinal: history.at(query.item_kind, ordinal))
+        )
+
+
+class _Documents:
+    """Documents that were fetched together, by kind and ordinal or id."""
+
+    def __init__(self, found: Mapping[Kind, Sequence[Document]]) -> None:
+        self._at = {(kind, document.ordinal): document for kind, of_kind in found.items() for document in of_kind}
+        self._by_id = {(kind, document.id): document for kind, of_kind in found.items() for document in of_kind}
+
+    def at(self, kind: Kind, ordinal: int) -> Document | None:
+        return self._at.get((kind, ordinal))
+
+    def by_key(self, kind: Kind, document_id: str) -> Document | None:
+        return self._by_id.get((kind, document_id))
+
+    def subject_of(self, query: ListQuery) -> Document | Profile | None:
+        return query.profile if query.subject_id is None else self.by_key(query.subject_kind, query.subject_id)
+
+
+async def _apart(is_long: bool, work: Callable[[], T]) -> T:
+    """The work's result; long work leaves the event loop to others (NumPy lets go of the interpreter)."""
+    return await asyncio.to_thread(work) if is_long else work()
+
+
+def _is_missing(mirror: Mirror, document_id: str) -> bool:
+    return mirror.ordinals_of([document_id])[0] is None
+
+
+def _traits_of(draft: Draft) -> Sequence[Trait]:
+    """What postings the list needs."""
+    if draft.snapshot is None:
+        return draft.traits
+    return [weighted.trait for weighted in draft.snapshot.traits]
+
+
+def _served_list(draft: Draft, page: RankedPage) -> ServedList:
+    query = draft.query
+    return ServedList(
+        request_id=page.request_id,
+        served_at_ms=draft.now_ms,
+        subject=None if query.subject_id is None else SubjectKey(query.subject_kind, query.subject_id),
+        kind=query.item_kind,
+        model_version=page.model.version,
+        placement=query.options.placement,
+        items=[ServedItem(item.rank, item.ordinal, item.score, item.strategy.value) for item in page.items],
+    )
+
+
+Naming = list[tuple[int, str]]  # ordinals of acted-on items and the sentences that may name them, best first
+
+
+def _told(requests: Sequence[tuple[RankedPage, RankedItem]]) -> list[Naming]:
+    """For each item of a page what its subject did that speaks most for it. One solve per page."""
+    answers: list[Naming] = [[] for _ in requests]
+    by_page: dict[int, list[int]] = defaultdict(list)
+    for place, (page, _) in enumerate(requests):
+        by_page[id(page)].append(place)
+    for places in by_page.values():
+        context: ListContext = requests[places[0]][0].context
+        interest, kind = context.snapshot.interest, context.query.item_kind
+        if interest is None or not len(interest.rows):
+            continue
+        side = context.loaded.side(kind).side
+        items = np.array([requests[place][1].ordinal for place in places], dtype=np.uint32)
+        parts = shares(interest, side, context.loaded.model.manifest.hyperparameters, side.rows(items))
+        acted = side.ordinals[interest.rows]
+        sentences = _sentences(context, context.mirror.ids_of(acted))
+        for place, values in zip(places, parts, strict=True):
+            own = requests[place][1].ordinal  # that one was viewed is no reason to recommend it
+            best = (row for row in np.argsort(-values, kind="stable").tolist() if values[row] > 0 and sentences[row])
+            named = [(int(acted[row]), sentences[row] or "") for row in best if int(acted[row]) != own]
+            answers[place] = named[:NAMED_AT_MOST]
+    return answers
+
+
+def _sentences(context: ListContext, ids: Sequence[str]) -> list[str | None]:
+    """What may be said of each acted-on item."""
+    if context.query.subject_id is None:
+        return [told_to_profile()] * len(ids)
+    kind = context.query.item_kind
+    events: dict[str, list[Event]] = defaultdict(list)
+    for event in context.history:
+        events[event.id_of(kind)].append(event)
+    return [told_of(events[name], kind) for name in ids]
+
+
+def _acted_on(
+    naming: Naming, query: ListQuery, subject: Document | Profile | None, documents: _Documents
+) -> Iterator[ActedOn]:
+    """What can be named, best first: documents go away. A client is told of their own job alone."""
+    for ordinal, sentence in naming:
+        document = documents.at(query.item_kind, ordinal)
+        if isinstance(document, Job):
+            yield ActedOn(sentence, document, None)
+        elif isinstance(document, Talent) and isinstance(subject, Job):
+            yield ActedOn(sentence, subject, document)
+
+
+def _is_popular(context: ListContext, ordinal: int) -> bool:
+    loaded = context.loaded.side(context.query.item_kind)
+    row = int(loaded.side.rows(np.array([ordinal], dtype=np.uint32))[0])
+    return row >= 0 and float(loaded.side.popularity[row]) >= loaded.popular_from

@@ -1,0 +1,105 @@
+"""The exact best of any set of candidates: fast products nominate with a margin, float64 scores decide, ids break ties.
+
+Why exact and by which arithmetic: docs/decisions/0005-exact-retrieval.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from pyroaring import BitMap
+
+from recommender.model import Ordinals
+from recommender.scoring import Scores, Terms, approximate, score
+
+# Below this many candidates scoring all of them in float64 is as fast as nominating first.
+FEW: Final = 256
+
+
+class IdOrder(Protocol):
+    """Whose ids are compared: a mirror of the catalogue."""
+
+    def id_order(self, ordinals: Ordinals) -> npt.NDArray[np.uint64]:
+        """A key per ordinal that sorts as the ids' UTF-8 bytes do."""
+        ...
+
+    def ids_of(self, ordinals: Ordinals) -> list[str]:
+        """Ids of the ordinals."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class After:
+    """The place behind which a page begins, in the order score descending, id ascending."""
+
+    score: float
+    id: str
+
+
+def ordinals_from_bitmap(bitmap: BitMap) -> Ordinals:
+    """Members of a bitmap, ascending."""
+    return np.asarray(bitmap.to_array(), dtype=np.uint32)
+
+
+def shortlist(terms: Terms, candidates: Ordinals, k: int, after_score: float | None = None) -> tuple[Ordinals, Scores]:
+    """Candidates among which the best k behind a score surely are, ties at both ends included, and their scores.
+
+    With |approximate − exact| ≤ m: items approximated below after_score − m surely come behind it. Let t be the k-th
+    best approximation of those. Then k items score at least t − m, so the k-th best score is at least t − m, and every
+    item that reaches it is approximated at t − 2m or more. Likewise nothing behind after_score is approximated above
+    after_score + m.
+    """
+    if len(candidates) <= max(FEW, k):
+        return candidates, score(terms, candidates)
+    rough, margin = approximate(terms, candidates)
+    pool = rough if after_score is None else rough[rough < after_score - margin]
+    kept = np.ones(len(candidates), dtype=np.bool_) if after_score is None else rough <= after_score + margin
+    if len(pool) > k:
+        kept &= rough >= np.partition(pool, len(pool) - k)[len(pool) - k] - 2 * margin
+    nominees = candidates[kept]
+    return nominees, score(terms, nominees)
+
+
+def settle(
+    ordinals: Ordinals, scores: Scores, k: int, ids: IdOrder, after: After | None = None
+) -> tuple[Ordinals, Scores]:
+    """The best k behind `after`, in order: score descending, then id bytes ascending."""
+    if after is not None:
+        behind = scores < after.score
+        tied = np.flatnonzero(scores == after.score)
+        if len(tied):
+            bound = after.id.encode()
+            behind[tied] = [document_id.encode() > bound for document_id in ids.ids_of(ordinals[tied])]
+        ordinals, scores = ordinals[behind], scores[behind]
+    if k <= 0:
+        return ordinals[:0], scores[:0]
+    if len(ordinals) > k:
+        best = scores >= np.partition(scores, len(scores) - k)[len(scores) - k]
+        ordinals, scores = ordinals[best], scores[best]
+    order = np.lexsort((ids.id_order(ordinals), -scores))[:k]
+    return ordinals[order], scores[order]
+
+
+def best(
+    terms: Terms, candidates: Ordinals, k: int, ids: IdOrder, after: After | None = None
+) -> tuple[Ordinals, Scores]:
+    """The best k of the candidates behind `after`, and their scores: what sorting all of them would give."""
+    nominees, scores = shortlist(terms, candidates, k, None if after is None else after.score)
+    return settle(nominees, scores, k, ids, after)
+
+
+def rank_of(terms: Terms, candidates: Ordinals, ordinal: int, ids: IdOrder) -> int:
+    """Place of one candidate among all of them, from 1. Only near ties of it are scored exactly."""
+    target = np.array([ordinal], dtype=np.uint32)
+    own = float(score(terms, target)[0])
+    rough, margin = approximate(terms, candidates)
+    above = int(np.count_nonzero(rough > own + margin))
+    near = candidates[(rough <= own + margin) & (rough >= own - margin)]
+    scores = score(terms, near)
+    above += int(np.count_nonzero(scores > own))
+    tied = near[scores == own]
+    keys = ids.id_order(tied)
+    return above + int(np.count_nonzero(keys < keys[tied == ordinal])) + 1

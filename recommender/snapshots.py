@@ -1,0 +1,96 @@
+"""What fixes the order of one list while it is paged, and how a cursor proves that it belongs to it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+from recommender.content import WeightedTrait
+from recommender.errors import BadInputError
+from recommender.interest import Interest
+from recommender.model import Ordinals
+from recommender.query import ListQuery, Pins, Position, Strategy
+from recommender.retrieval import After
+from recommender.scoring import Scores
+
+KEPT: Final = 2_000  # of some 10 KB each
+LIFE_MS: Final = 86_400_000  # cursors live 24 hours
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prefix:
+    """The re-ranked top of a list, in order, and the last place of it by score: behind that the score rules."""
+
+    ordinals: Ordinals
+    scores: Scores
+    ids: tuple[str, ...]
+    boundary: After | None  # None: there was nothing behind it
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """All that a list's order depends on besides the pinned model and the documents themselves.
+
+    interest: with COLLABORATIVE, of a history; vector alone counts for a similar list (then rows are empty).
+    """
+
+    strategy: Strategy
+    interest: Interest | None
+    traits: tuple[WeightedTrait, ...] = ()
+    prefix: Prefix | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells whether a snapshot that was rebuilt is the one a cursor was issued from.
+
+        Vectors are left out: another processor may differ in their last bit. The score of the cursor's item tells.
+        """
+        prefix = b"" if self.prefix is None else self.prefix.ordinals.tobytes()
+        return _digest(repr((self.strategy, self.traits)).encode() + prefix)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def query_digest(query: ListQuery) -> str:
+    """Of everything that two pages of one list share."""
+    parts = (query.mode, query.subject_kind, query.subject_id, query.profile, query.text, query.filter, query.options)
+    return _digest(repr(parts).encode())
+
+
+def position_digest(query: ListQuery, snapshot: Snapshot) -> str:
+    """What a position of the list carries: whose it is, and what its order came from."""
+    return f"{query_digest(query)}.{snapshot.fingerprint}"
+
+
+def check_position(query: ListQuery, after: Position) -> None:
+    """Raises BadInputError when the position was issued for another list."""
+    if after.digest.partition(".")[0] != query_digest(query):
+        raise BadInputError(
+            "after: this cursor belongs to another list; use one of the same subject, query, filter and options"
+        )
+
+
+class Snapshots:
+    """The newest snapshots of this process, by the pins and digest of the positions that were issued from them."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[Pins, str], Snapshot] = OrderedDict()
+
+    def get(self, pins: Pins, digest: str, now_ms: int) -> Snapshot | None:
+        """The snapshot behind a position; None when it was dropped or is older than its cursors live."""
+        found = self._kept.get((pins, digest))
+        if found is None or now_ms - pins.as_of_ms > LIFE_MS:
+            return None
+        self._kept.move_to_end((pins, digest))
+        return found
+
+    def put(self, pins: Pins, digest: str, snapshot: Snapshot) -> None:
+        """Keep a snapshot, dropping the one that was not used for longest when there are too many."""
+        self._kept[pins, digest] = snapshot
+        self._kept.move_to_end((pins, digest))
+        if len(self._kept) > KEPT:
+            self._kept.popitem(last=False)

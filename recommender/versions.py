@@ -1,0 +1,154 @@
+"""Which models are in memory: the serving one, swapped whole, and the older ones that lists in flight are pinned to."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+
+from recommender.content import popularity_bias
+from recommender.documents import Kind
+from recommender.errors import CursorExpiredError, ModelRefusedError, NoModelError
+from recommender.model import Model, Side
+from recommender.ports import ModelStore
+from recommender.scoring import Bias, Scores
+
+PINNED_MODELS: Final = 2  # besides the serving one: a publication or two happen while somebody pages
+RETRY_REFUSED_MS: Final = 60_000  # a copy on a shared directory may be complete by then; checking costs a full read
+POPULAR_SHARE: Final = 0.05  # of the rows: what may be called popular
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedSide:
+    """One side and what is derived from it once."""
+
+    side: Side
+
+    @cached_property
+    def popularity(self) -> Bias:
+        """See content.popularity_bias."""
+        return popularity_bias(self.side)
+
+    @cached_property
+    def inverse_norms(self) -> Scores:
+        """1 / length of each row, 0 for a row of zeros: makes an inner product a cosine."""
+        norms = self.side.norms
+        return np.divide(1.0, norms, out=np.zeros(len(norms)), where=norms > 0)
+
+    @cached_property
+    def popular_from(self) -> float:
+        """Popularity at which a row belongs to the most popular share; infinite when nothing is popular."""
+        popularity = self.side.popularity
+        if not len(popularity) or popularity.max() <= 0:
+            return float("inf")
+        return max(float(np.quantile(popularity, 1 - POPULAR_SHARE)), float(np.finfo(np.float32).tiny))
+
+    def warm(self) -> None:
+        """Compute what requests will want, so that none of them waits for it."""
+        _ = (self.side.gram, self.side.norms, self.inverse_norms, self.popularity, self.popular_from)
+        self.side.rows(np.zeros(1, dtype=np.uint32))
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A model and what is derived from it once."""
+
+    model: Model
+
+    @cached_property
+    def talents(self) -> LoadedSide:
+        """The talents' side."""
+        return LoadedSide(self.model.talents)
+
+    @cached_property
+    def jobs(self) -> LoadedSide:
+        """The jobs' side."""
+        return LoadedSide(self.model.jobs)
+
+    def side(self, kind: Kind) -> LoadedSide:
+        """The side of one kind."""
+        return self.talents if kind is Kind.TALENT else self.jobs
+
+
+class Versions:
+    """The models in memory. Loading blocks; everything may be called from any thread."""
+
+    def __init__(self, store: ModelStore, clock_ms: Callable[[], int]) -> None:
+        self._store = store
+        self._clock_ms = clock_ms
+        self._lock = threading.Lock()
+        self._serving: LoadedModel | None = None
+        self._refused: tuple[str, int] | None = None  # version, when
+        self._pinned: OrderedDict[str, LoadedModel] = OrderedDict()
+
+    @property
+    def serving(self) -> LoadedModel:
+        """The model that new lists are ranked with. Raises NoModelError before the first `refresh`."""
+        serving = self._serving
+        if serving is None:
+            raise NoModelError("there is no model yet; `tandem train` makes one")
+        return serving
+
+    def refresh(self) -> bool:
+        """Follow the store's pointer; whether the serving model changed.
+
+        Raises ModelRefusedError for a newer model that must not serve, and goes on with the one at hand; says so again
+        at most once a minute.
+        """
+        with self._lock:
+            version = self._store.current()
+            if version is None or (self._serving is not None and self._serving.model.manifest.version == version):
+                return False
+            now_ms = self._clock_ms()
+            if self._refused is not None:
+                refused, at_ms = self._refused
+                if refused == version and now_ms - at_ms < RETRY_REFUSED_MS:
+                    return False
+            try:
+                loaded = LoadedModel(self._store.load(version))
+            except KeyError as error:
+                self._refused = (version, now_ms)
+                raise ModelRefusedError(f"model {version} is the current one but is not in the store") from error
+            except ModelRefusedError:
+                self._refused = (version, now_ms)
+                raise
+            loaded.talents.warm()
+            loaded.jobs.warm()
+            if self._serving is not None:
+                self._keep(self._serving)
+            self._serving, self._refused = loaded, None
+            return True
+
+    def loaded(self, version: str) -> LoadedModel | None:
+        """A version that is in memory; None when it must be loaded first."""
+        serving = self._serving
+        if serving is not None and serving.model.manifest.version == version:
+            return serving
+        return self._pinned.get(version)
+
+    def load(self, version: str) -> LoadedModel:
+        """A version that a cursor is pinned to. Raises CursorExpiredError when it is gone or unusable."""
+        with self._lock:
+            found = self.loaded(version)
+            if found is None:
+                try:
+                    found = LoadedModel(self._store.load(version))
+                except (KeyError, ModelRefusedError) as error:
+                    raise CursorExpiredError(
+                        f"this list was begun with model {version}, which is gone; start again without `after`"
+                    ) from error
+            if found is not self._serving:
+                self._keep(found)
+            return found
+
+    def _keep(self, loaded: LoadedModel) -> None:
+        version = loaded.model.manifest.version
+        self._pinned[version] = loaded
+        self._pinned.move_to_end(version)
+        while len(self._pinned) > PINNED_MODELS:
+            self._pinned.popitem(last=False)

@@ -1,0 +1,182 @@
+"""Exact top-k against brute force: adversarial ties, zero vectors, duplicated rows, keyset pages, ranks."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recommender.model import Ordinals, Side
+from recommender.retrieval import After, best, rank_of, shortlist
+from recommender.scoring import Bias, Dense, Sparse, Terms, approximate, contributions, score
+
+
+class Names:
+    """Ids of ordinals whose byte order is unrelated to the ordinals'."""
+
+    def id_of(self, ordinal: int) -> str:
+        return f"{ordinal * 7919 % 1009}é{ordinal}"
+
+    def ids_of(self, ordinals: Ordinals) -> list[str]:
+        return [self.id_of(int(ordinal)) for ordinal in ordinals]
+
+    def id_order(self, ordinals: Ordinals) -> np.ndarray:
+        ids = [document_id.encode() for document_id in self.ids_of(ordinals)]
+        return np.argsort(np.argsort(np.array(ids, dtype=object))).astype(np.uint64)
+
+
+NAMES = Names()
+
+
+def side_of(factors: np.ndarray, ordinals: np.ndarray | None = None) -> Side:
+    ordinals = np.arange(1, len(factors) + 1, dtype=np.uint32) if ordinals is None else ordinals
+    return Side(ordinals, np.ascontiguousarray(factors, dtype=np.float32), np.zeros(len(factors), dtype=np.float32))
+
+
+def brute_force(terms: Terms, candidates: Ordinals) -> list[tuple[int, float]]:
+    one_by_one = [float(score(terms, candidates[i : i + 1])[0]) for i in range(len(candidates))]
+    return sorted(
+        ((int(ordinal), value) for ordinal, value in zip(candidates, one_by_one, strict=True)),
+        key=lambda row: (-row[1], NAMES.id_of(row[0]).encode()),
+    )
+
+
+def listed(terms: Terms, candidates: Ordinals, k: int, after: After | None = None) -> list[tuple[int, float]]:
+    ordinals, scores = best(terms, candidates, k, NAMES, after)
+    return list(zip(ordinals.tolist(), scores.tolist(), strict=True))
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> tuple[Terms, Ordinals]:
+    """Rows of few distinct values, so that exact ties and near ties abound; some candidates have no row."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    rows, width = draw(st.integers(1, 900)), draw(st.integers(1, 9))
+    kind = draw(st.sampled_from(["gauss", "copies", "near", "zeros"]))
+    factors = rng.standard_normal((rows, width))
+    if kind == "copies":
+        factors = factors[rng.integers(0, min(rows, 3), rows)]
+    elif kind == "near":  # differ in the last bit of a float32
+        factors = np.float32(1) + rng.integers(0, 3, (rows, width)) * np.float32(2**-23)
+    elif kind == "zeros":
+        factors *= 0
+    ordinals = np.sort(rng.choice(np.arange(1, rows * 2 + 1), rows, replace=False)).astype(np.uint32)
+    side = side_of(factors, ordinals)
+    vector = rng.standard_normal(width) * draw(st.sampled_from([0.0, 1e-30, 1.0, 1e30]))
+    scale = draw(st.sampled_from([None, rng.random(rows)]))
+    picks = np.arange(1, rows * 2 + 1, 3, dtype=np.uint32)
+    terms = Terms(
+        side,
+        dense=draw(
+            st.sampled_from([(), (Dense("d", vector, scale),), (Dense("d", vector), Dense("e", vector, scale))])
+        ),
+        sparse=draw(st.sampled_from([(), (Sparse("s", picks, rng.integers(0, 3, len(picks)).astype(float)),)])),
+        bias=draw(st.sampled_from([(), (Bias("b", rng.integers(0, 2, rows) / 2),)])),
+    )
+    share = draw(st.sampled_from([0.0, 0.01, 0.5, 1.0]))
+    universe = np.arange(1, rows * 2 + 1, dtype=np.uint32)
+    return terms, universe[rng.random(len(universe)) <= share]
+
+
+@settings(max_examples=120, deadline=None)
+@given(problems(), st.integers(1, 40))
+def test_the_best_k_are_those_of_a_full_sort(problem: tuple[Terms, Ordinals], k: int) -> None:
+    terms, candidates = problem
+    assert listed(terms, candidates, k) == brute_force(terms, candidates)[:k]
+
+
+@settings(max_examples=60, deadline=None)
+@given(problems(), st.integers(1, 120))
+def test_pages_tile_the_whole_order(problem: tuple[Terms, Ordinals], k: int) -> None:
+    terms, candidates = problem
+    expected, seen, after = brute_force(terms, candidates), [], None
+    while page := listed(terms, candidates, k, after):
+        seen += page
+        after = After(page[-1][1], NAMES.id_of(page[-1][0]))
+        if len(seen) > 400:  # deep enough to have crossed many ties
+            break
+    assert seen == expected[: len(seen)]
+    assert len(seen) == len(expected) or len(seen) > 400
+
+
+@settings(max_examples=60, deadline=None)
+@given(problems(), st.data())
+def test_the_rank_of_an_item_is_its_place_in_a_full_sort(
+    problem: tuple[Terms, Ordinals], data: st.DataObject
+) -> None:
+    terms, candidates = problem
+    if not len(candidates):
+        return
+    expected = [ordinal for ordinal, _ in brute_force(terms, candidates)]
+    place = data.draw(st.integers(0, len(expected) - 1))
+    assert rank_of(terms, candidates, expected[place], NAMES) == place + 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(problems())
+def test_no_approximation_is_further_off_than_its_bound(problem: tuple[Terms, Ordinals]) -> None:
+    terms, candidates = problem
+    rough, margin = approximate(terms, candidates)
+    assert np.all(np.abs(rough - score(terms, candidates)) <= margin)
+
+
+@settings(max_examples=40, deadline=None)
+@given(problems(), st.integers(0, 2**32 - 1))
+def test_a_score_is_bit_for_bit_the_same_in_every_batch(problem: tuple[Terms, Ordinals], seed: int) -> None:
+    terms, candidates = problem
+    whole = dict(zip(candidates.tolist(), score(terms, candidates).tolist(), strict=True))
+    some = np.random.default_rng(seed).permutation(candidates)[: len(candidates) // 3]
+    assert [whole[ordinal] for ordinal in some.tolist()] == score(terms, some).tolist()
+
+
+def test_terms_sum_to_the_score_in_their_named_order() -> None:
+    side = side_of(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    terms = Terms(
+        side,
+        dense=(Dense("interest", np.array([1.0, 10.0])),),
+        sparse=(Sparse("neighbours", np.array([2, 5], dtype=np.uint32), np.array([100.0, 200.0])),),
+        bias=(Bias("price", np.array([0.5, 0.25])),),
+    )
+    ordinals = np.array([1, 2, 5], dtype=np.uint32)
+    assert terms.names == ("interest", "neighbours", "price")
+    assert [part.tolist() for part in contributions(terms, ordinals)] == [
+        [21.0, 43.0, 0.0],
+        [0.0, 100.0, 200.0],
+        [0.5, 0.25, 0.0],
+    ]
+    assert score(terms, ordinals).tolist() == [21.5, 143.25, 200.0]
+
+
+def test_the_score_is_the_true_inner_product_to_float64() -> None:
+    rng = np.random.default_rng(3)
+    side, vector = side_of(rng.standard_normal((5, 64))), rng.standard_normal(64)
+    terms = Terms(side, dense=(Dense("d", vector),))
+    for ordinal in range(1, 6):
+        row = side.factors[ordinal - 1].tolist()
+        true = float(sum(Fraction(a) * Fraction(b) for a, b in zip(row, vector.tolist(), strict=True)))
+        assert score(terms, np.array([ordinal], dtype=np.uint32))[0] == pytest.approx(true, abs=1e-13)
+
+
+@pytest.mark.parametrize("share", [0.02, 1.0])  # gathered rows, and one product over all of them
+def test_a_large_catalogue_is_not_scored_exactly_as_a_whole(share: float) -> None:
+    rng = np.random.default_rng(5)
+    side = side_of(rng.standard_normal((40_000, 64)))
+    terms = Terms(side, dense=(Dense("d", rng.standard_normal(64)),))
+    candidates = side.ordinals[rng.random(40_000) < share]
+    nominees, _ = shortlist(terms, candidates, 100)
+    assert 100 <= len(nominees) <= 110
+    nominees, scores = shortlist(terms, candidates, 100, after_score=0.0)
+    assert 100 <= np.count_nonzero(scores < 0.0) <= len(nominees) <= 110
+
+
+def test_one_candidate_without_a_row_is_still_listed() -> None:
+    terms = Terms(side_of(np.ones((1, 2))), dense=(Dense("d", np.ones(2)),))
+    assert listed(terms, np.array([9], dtype=np.uint32), 20) == [(9, 0.0)]
+
+
+def test_a_model_without_rows_lists_everything_by_id() -> None:
+    terms = Terms(side_of(np.empty((0, 2))), dense=(Dense("d", np.ones(2)),), bias=(Bias("b", np.empty(0)),))
+    candidates = np.arange(1, 1001, dtype=np.uint32)
+    assert listed(terms, candidates, 1000) == brute_force(terms, candidates)
