@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 import sys
 from importlib import import_module, metadata
 from typing import Annotated, Any
@@ -101,6 +102,8 @@ def _system_line(error: OSError) -> str:
     """What the operating system refused, and what to do about it."""
     subject = f"{error.filename}: " if error.filename is not None else ""
     match error.errno:
+        case _ if isinstance(error, socket.gaierror):
+            return "TANDEM_HOST is no address or name that this machine knows; set it to one such as 127.0.0.1"
         case errno.EADDRINUSE:
             return "the port is in use; stop what listens on it or set TANDEM_PORT to another one"
         case errno.EADDRNOTAVAIL:
