@@ -29,6 +29,7 @@ class IdOrder:
         self._ids: list[str] = [""]  # by ordinal
         self._ordinal: dict[str, int] = {}
         self._sorted: list[str] = []
+        self._unsorted: list[tuple[int, str]] = []  # come since the keys were last asked for
         self._keys: Keys = np.zeros(1, dtype=np.uint64)
 
     def add(self, ordinals: Sequence[int], ids: Sequence[str]) -> None:
@@ -43,8 +44,13 @@ class IdOrder:
         for ordinal, text in fresh:
             self._ids[ordinal] = text
             known[text] = ordinal
+        self._unsorted += fresh
+
+    def _settle(self) -> None:
+        """Give keys to what has come; all at once when it is much, as in a first load."""
+        fresh, self._unsorted = self._unsorted, []
         if len(fresh) > max(64, len(self._sorted) // 64):
-            self._sorted.extend(text for _, text in fresh)
+            self._sorted += [text for _, text in fresh]
             self._sorted.sort()
             self._renumber()
         else:
@@ -82,9 +88,11 @@ class IdOrder:
 
     def keys(self, ordinals: npt.NDArray[np.uint32]) -> Keys:
         """Sort keys of ordinals that have come. They may all change with the next `add`; their order never does."""
+        self._settle()
         return self._keys[ordinals]
 
     def key_before(self, text: str) -> int:
         """The largest key whose id is not after `text`, known or not; 0 when every id is after it."""
+        self._settle()
         place = bisect_right(self._sorted, text)
         return self._key_at(place - 1) if place else 0

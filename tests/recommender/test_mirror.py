@@ -269,6 +269,8 @@ def test_id_keys_sort_as_the_bytes_of_the_ids(batches: list[list[str]]) -> None:
         fresh = [text for text in dict.fromkeys(batch) if text not in known]
         known.extend(fresh)
         order.add([order.ordinal(text) or known.index(text) + 1 for text in batch], batch)
+        if len(batch) % 2:
+            order.key_before("m")
     keys = order.keys(np.arange(1, len(known) + 1, dtype=np.uint32)).tolist()
     assert [known[place] for place in np.argsort(keys)] == sorted(known, key=str.encode)
     assert len(set(keys)) == len(known)
@@ -285,6 +287,8 @@ def test_id_keys_stay_in_order_when_a_gap_is_used_up(step: int) -> None:
     for number in range(3_000):
         ids.append(f"b{step * number + 5_000}")
         order.add([len(ids)], [ids[-1]])
+        if number % 3 == 0:
+            order.keys(np.array([1], dtype=np.uint32))
     keys = order.keys(np.arange(1, len(ids) + 1, dtype=np.uint32))
     assert [ids[place] for place in np.argsort(keys)] == sorted(ids)
 
