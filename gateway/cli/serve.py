@@ -1,0 +1,145 @@
+"""`tandem serve`: check what serving needs, open the stores, answer until told to stop."""
+
+from __future__ import annotations
+
+import socket
+import time
+import uuid
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from recommender.errors import NoModelError
+
+if TYPE_CHECKING:
+    from gateway.graphql.services import Services
+    from gateway.settings import Settings
+    from gateway.wiring import Stores
+
+DRAIN_SECONDS = 10  # requests in flight may take so long once told to stop
+
+
+def command(
+    host: Annotated[str | None, typer.Option(help="Address to listen on (TANDEM_HOST).")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on, 0 for a free one (TANDEM_PORT).")] = None,
+) -> None:
+    """Serve GraphQL, and GraphiQL in the browser, over what was imported and trained."""
+    from gateway.settings import load_settings
+
+    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    run_server(load_settings(**given))
+
+
+def run_server(settings: Settings, banner: str | None = None) -> None:
+    """Serve until SIGINT or SIGTERM; returns after the stores are closed.
+
+    banner: printed once requests are answered; by default the address and who may ask. `{url}` in it becomes the
+    address, which is known only now when the port is 0.
+
+    Raises: SettingsError, NoDataError, NoModelError, ModelRefusedError, UnavailableError; OSError for a port in use.
+    """
+    from gateway.http.auth import build_access
+    from gateway.wiring import open_stores
+
+    access = build_access(settings)
+    stores = open_stores(settings, must_exist=True)
+    try:
+        services = build_services(stores)
+        _load_model(services)
+        with _listening(settings) as listener:
+            from gateway.http.app import build_app
+
+            app = build_app(services, access, cors_origins=settings.cors_origins)
+            _serve(app, listener, (banner or _banner(settings)).replace("{url}", _url(listener)))
+    finally:
+        stores.close()
+
+
+def build_services(stores: Stores) -> Services:
+    """What the schema needs, over open stores, with the real clock and random ids."""
+    from gateway.graphql.services import Services
+    from recommender.recommender import Recommender
+
+    recommender = Recommender(
+        catalogue=stores.catalogue,
+        events=stores.events,
+        serving_log=stores.serving_log,
+        models=stores.models,
+        clock_ms=_clock_ms,
+        new_id=_new_id,
+    )
+    return Services(
+        recommender=recommender,
+        catalogue=stores.catalogue,
+        events=stores.events,
+        clock_ms=_clock_ms,
+        new_id=_new_id,
+    )
+
+
+def _load_model(services: Services) -> None:
+    """The model is there before the first request; without one there is nothing to serve."""
+    services.recommender.refresh_model()
+    try:
+        _ = services.recommender.model
+    except NoModelError as error:
+        raise NoModelError("there is no model to serve: run `tandem train` first") from error
+
+
+def _clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex
+
+
+def _listening(settings: Settings) -> socket.socket:
+    """The socket, bound before anything is said to be served. Raises OSError for a port in use."""
+    family, *_rest, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _banner(settings: Settings) -> str:
+    who = {
+        "open": "open: everybody on this machine, as an engineer who may read all and write events",
+        "token": "token: who sends `Authorization: Bearer` and TANDEM_SERVICE_TOKEN",
+    }.get(settings.auth or "", "closed: TANDEM_AUTH is not set, so every request is refused")
+    return f"Tandem serves {{url}}/graphql (GraphiQL in a browser). Access is {who}."
+
+
+def _serve(app: Any, listener: socket.socket, banner: str) -> None:
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        """Says when it answers."""
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                typer.echo(banner)
+
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
+    Server(config).run(sockets=[listener])

@@ -1,0 +1,1 @@
+"""HTTP: the app, its endpoints, and who is let in."""

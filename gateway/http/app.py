@@ -1,0 +1,106 @@
+"""The ASGI app: routes, layers and the task that follows the newest model."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+
+import structlog
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from gateway.graphql.schema import SCHEMA
+from gateway.graphql.services import Services
+from gateway.http import graphiql
+from gateway.http.auth import Access
+from gateway.http.graphql_view import CONSISTENCY_TOKEN, GraphQLView
+from gateway.http.health import Health
+from gateway.http.metrics import Metrics
+from gateway.http.observation import Observation
+from gateway.http.problem import HttpProblem, problem_response
+from recommender.errors import NoModelError, TandemError
+from recommender.recommender import Recommender
+
+REFRESH_SECONDS = 1.0
+COMPRESSED_FROM = 1_024  # bytes: below, one packet holds it anyway
+COMPRESSION_LEVEL = 4  # 1 to 9: beyond, a percent less size costs twice the time
+
+_log = structlog.get_logger("tandem.http")
+
+
+def build_app(services: Services, access: Access, *, cors_origins: Sequence[str] = ()) -> Starlette:
+    """The app over open stores; whoever built them closes them after it has shut down."""
+    metrics = Metrics()
+    health = Health(services, metrics, access)
+    layers = [Middleware(Observation, metrics=metrics, new_id=services.new_id)]
+    if cors_origins:
+        layers.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=list(cors_origins),
+                allow_methods=["GET", "POST"],
+                allow_headers=["Content-Type", "Authorization", "X-Request-Id", CONSISTENCY_TOKEN],
+                expose_headers=["X-Request-Id"],
+                max_age=600,
+            )
+        )
+    layers.append(Middleware(GZipMiddleware, minimum_size=COMPRESSED_FROM, compresslevel=COMPRESSION_LEVEL))
+    return Starlette(
+        routes=[
+            # A Route, not a Mount: a Mount answers POST /graphql with a redirect.
+            Route("/graphql", GraphQLView(SCHEMA, services, access)),
+            Route("/", RedirectResponse("/graphql")),
+            Route("/livez", health.live),
+            Route("/readyz", health.ready),
+            Route("/metrics", health.metrics),
+            *graphiql.routes(),
+        ],
+        middleware=layers,
+        exception_handlers={HttpProblem: _refused, HTTPException: _not_served},
+        lifespan=_following(services.recommender),
+    )
+
+
+async def _refused(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HttpProblem)  # noqa: S101 — Starlette calls a handler with its own type
+    return problem_response(error)
+
+
+async def _not_served(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101
+    code = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}.get(error.status_code, "BAD_REQUEST")
+    return problem_response(HttpProblem(error.status_code, code, error.detail, error.headers))
+
+
+def _following(recommender: Recommender) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        task = asyncio.create_task(follow_models(recommender))
+        yield
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    return lifespan
+
+
+async def follow_models(recommender: Recommender, every_seconds: float = REFRESH_SECONDS) -> None:
+    """Serve the newest published model, for ever. One that may not serve is logged, and the present one goes on."""
+    while True:
+        await asyncio.sleep(every_seconds)
+        try:
+            if await asyncio.to_thread(recommender.refresh_model):
+                _log.info("model changed", version=recommender.model.manifest.version)
+        except NoModelError:
+            continue  # nothing is published yet: /readyz says so
+        except TandemError as error:
+            _log.error("model refused", reason=str(error))
+        except Exception as error:  # noqa: BLE001 — this task must outlive whatever a disk can do
+            _log.error("model not read", error=type(error).__name__)

@@ -1,0 +1,171 @@
+"""/graphql: one HTTP request in, one GraphQL answer out, and GraphiQL for a browser.
+
+Follows the GraphQL-over-HTTP specification: with `application/graphql-response+json` a request that could not be
+executed is 400; with `application/json` a well-formed one is always 200, as older clients expect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cross_web import AsyncHTTPRequestAdapter, StarletteRequestAdapter
+from graphql import GraphQLError
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket
+from strawberry.asgi import GraphQL
+from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData
+from strawberry.schema import BaseSchema
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
+from strawberry.types import ExecutionResult
+from strawberry.types.execution import PreExecutionError
+from strawberry.types.graphql import OperationType
+
+from gateway.graphql.context import Context
+from gateway.graphql.cursors import decode_token
+from gateway.graphql.errors import INTERNAL, answered, log_unexpected, request_error
+from gateway.graphql.services import Services
+from gateway.http.auth import Access
+from gateway.http.graphiql import page_response
+from gateway.http.negotiation import GRAPHQL, response_type, wants_page
+from gateway.http.problem import HttpProblem, json_response, problem_response
+from gateway.http.request_body import graphql_request
+from recommender.errors import BadInputError
+
+CONSISTENCY_TOKEN = "tandem-consistency-token"  # noqa: S105 — a header's name
+
+
+class RequestAdapter(StarletteRequestAdapter):
+    """Strawberry's view of a request, with the request itself."""
+
+    def __init__(self, request: Request) -> None:
+        super().__init__(request)
+        self.request = request
+
+
+class GraphQLView(GraphQL[Context, None]):
+    """Strawberry's view with everything before and after the execution replaced: see the module."""
+
+    request_adapter_class = RequestAdapter
+
+    def __init__(self, schema: BaseSchema, services: Services, access: Access) -> None:
+        super().__init__(schema, graphql_ide=None, subscription_protocols=())
+        self._services = services
+        self._access = access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI endpoint. Whatever happens, the answer is GraphQL's shape of JSON, or the page."""
+        request = Request(scope, receive)
+        try:
+            response = await self._answer(request)
+        except HttpProblem as problem:
+            response = problem_response(problem)
+        except ClientDisconnect:
+            return
+        except Exception as error:  # noqa: BLE001 — the last line of defence: say nothing of what broke
+            request_id = request.scope["state"]["request_id"]
+            log_unexpected(error, request_id)
+            text = f"something went wrong on our side; quote request id {request_id}"
+            response = problem_response(HttpProblem(500, INTERNAL, text))
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        if request.method not in ("GET", "POST"):
+            raise HttpProblem(405, "METHOD_NOT_ALLOWED", "send GET or POST", {"Allow": "GET, POST"})
+        accept = ",".join(request.headers.getlist("accept"))
+        if request.method == "GET" and "query" not in request.query_params and wants_page(accept):
+            self._access.opens_page(request)
+            return page_response(request)
+        request.state.media_type = response_type(accept)
+        return await self.run(request)
+
+    async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
+        """Who asks is settled here, before the body is read. Raises HttpProblem."""
+        assert isinstance(request, Request)  # noqa: S101 — the route takes no WebSockets
+        viewer = self._access.viewer(request)
+        token = request.headers.get(CONSISTENCY_TOKEN)
+        if token:
+            # The embedded stores are read where they are written, so every query sees every acknowledged write.
+            try:
+                decode_token(token)
+            except BadInputError as error:
+                raise HttpProblem(400, "BAD_USER_INPUT", str(error)) from error
+        return Context(self._services, viewer, request.state.request_id)
+
+    async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData:
+        """The operation to run. Raises HttpProblem."""
+        assert isinstance(request, RequestAdapter)  # noqa: S101 — made by the line above
+        return await graphql_request(request.request)
+
+    def should_render_graphql_ide(self, request: Any) -> bool:
+        """Never here: `_answer` has sent the page already."""
+        return False
+
+    async def execute_single(
+        self,
+        request: Request,
+        request_adapter: AsyncHTTPRequestAdapter,
+        sub_response: Response,
+        context: Context,
+        root_value: None,
+        request_data: GraphQLRequestData,
+    ) -> ExecutionResult:
+        """Run one operation; its errors come out coded and masked."""
+        try:
+            result = await self.schema.execute(
+                request_data.query,
+                variable_values=request_data.variables,
+                context_value=context,
+                operation_name=request_data.operation_name,
+                allowed_operation_types=OperationType.from_http(request_adapter.method),
+            )
+        except InvalidOperationTypeError as error:
+            text = "only queries are answered by GET; send mutations by POST"
+            raise HttpProblem(405, "METHOD_NOT_ALLOWED", text, {"Allow": "POST"}) from error
+        except CannotGetOperationTypeError:
+            missing = request_error("operationName: the document has no operation of that name", "BAD_REQUEST")
+            result = PreExecutionError(data=None, errors=[missing])
+        return _finished(result, context.request_id)
+
+    async def process_result(self, request: Request, result: ExecutionResult) -> GraphQLHTTPResponse:
+        """The answer's JSON: no `data` entry for a request that was not executed."""
+        answer: dict[str, Any] = {}
+        if result.errors:
+            answer["errors"] = [error.formatted for error in result.errors]
+        if isinstance(result, PreExecutionError):
+            request.state.was_executed = False
+        else:
+            answer["data"] = result.data
+        return answer  # type: ignore[return-value]
+
+    async def get_sub_response(self, request: Request | WebSocket) -> Response:
+        """Carries the request's state to `create_response`, which is not given the request."""
+        response = await super().get_sub_response(request)
+        response.request_state = request.state  # type: ignore[attr-defined]
+        return response
+
+    def create_response(
+        self, response_data: GraphQLHTTPResponse | list[GraphQLHTTPResponse], sub_response: Response
+    ) -> Response:
+        """The HTTP answer in the negotiated type and with its status."""
+        state = sub_response.request_state  # type: ignore[attr-defined]
+        refused = not getattr(state, "was_executed", True) and state.media_type == GRAPHQL
+        return json_response(response_data, status=400 if refused else 200, media_type=state.media_type)
+
+
+def _finished(result: ExecutionResult, request_id: str) -> ExecutionResult:
+    """The result with its errors as the caller sees them; variables that do not fit make it a refused request."""
+    if not result.errors:
+        return result
+    executed = not isinstance(result, PreExecutionError)
+    errors = answered(result.errors, executed=executed, request_id=request_id)
+    if executed and result.data is None and not _has_path(errors):
+        return PreExecutionError(data=None, errors=errors)
+    result.errors = errors
+    return result
+
+
+def _has_path(errors: Sequence[GraphQLError]) -> bool:
+    return any(error.path is not None for error in errors)

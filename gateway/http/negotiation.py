@@ -1,0 +1,45 @@
+"""Which media type to answer in: GraphQL's own for who asks for it, plain JSON for everybody else."""
+
+from __future__ import annotations
+
+from gateway.http.problem import JSON, HttpProblem
+
+GRAPHQL = "application/graphql-response+json"
+
+# What each range covers, the first one preferred. `*/*` is curl's and stands for plain JSON.
+_COVERS = {GRAPHQL: GRAPHQL, JSON: JSON, "*/*": JSON, "application/*": JSON}
+
+
+def response_type(accept: str) -> str:
+    """The media type to answer in. Raises HttpProblem 406 when none that we have is accepted.
+
+    By q, then in the order of the header. Ranges of types that come with later features (multipart, event streams) are
+    passed over: clients list them beside JSON on every request.
+    """
+    if not accept.strip():
+        return JSON
+    best: tuple[float, str] | None = None
+    for part in accept.split(","):
+        media_range, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        quality = _quality(parameters)
+        if media_range in _COVERS and quality > (best[0] if best else 0.0):
+            best = (quality, _COVERS[media_range])
+    if best is None:
+        raise HttpProblem(406, "NOT_ACCEPTABLE", f"answers are {GRAPHQL} or {JSON}; Accept allows neither")
+    return best[1]
+
+
+def wants_page(accept: str) -> bool:
+    """Whether a browser opens the address: it lists text/html and no JSON type."""
+    ranges = {part.split(";")[0].strip().lower() for part in accept.split(",")}
+    return "text/html" in ranges and not ranges & {GRAPHQL, JSON}
+
+
+def _quality(parameters: list[str]) -> float:
+    for parameter in parameters:
+        if parameter.startswith("q="):
+            try:
+                return min(1.0, max(0.0, float(parameter[2:])))
+            except ValueError:
+                return 0.0
+    return 1.0

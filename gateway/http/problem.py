@@ -1,0 +1,40 @@
+"""Failures of HTTP itself, before GraphQL has a say: each is answered as JSON in GraphQL's shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+
+JSON = "application/json"
+
+
+class HttpProblem(Exception):  # noqa: N818 — a problem in the sense of HTTP, not only an error
+    """A request that is refused as a whole."""
+
+    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.headers = dict(headers or {})
+
+
+def problem_response(problem: HttpProblem) -> Response:
+    """The answer to a refused request."""
+    body = {"errors": [{"message": str(problem), "extensions": {"code": problem.code}}]}
+    return json_response(body, status=problem.status, headers=problem.headers)
+
+
+def json_response(
+    body: Any, *, status: int = 200, media_type: str = JSON, headers: Mapping[str, str] | None = None
+) -> Response:
+    """JSON that no cache keeps: every answer is one viewer's."""
+    # Keys may be enums or other non-text only by mistake; orjson refuses them, and that is wanted.
+    return Response(
+        orjson.dumps(body),
+        status_code=status,
+        headers={"Cache-Control": "private, no-store", **(headers or {})},
+        media_type=f"{media_type}; charset=utf-8",
+    )

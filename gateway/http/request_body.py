@@ -1,0 +1,86 @@
+"""GraphQL requests out of HTTP ones: size, media type, encoding, JSON and shape, each refused with its own status."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from strawberry.http import GraphQLRequestData
+
+from gateway.http.problem import HttpProblem
+
+MAX_BODY = 1_000_000  # bytes: 500 events have about 150,000
+_PARAMETERS = ("query", "variables", "operationName", "extensions")
+
+
+async def graphql_request(request: Request) -> GraphQLRequestData:
+    """The operation of a GET or POST. Raises HttpProblem with a 4xx status for anything that is none."""
+    if request.method == "GET":
+        return _checked(_from_query_string(request))
+    _check_media_type(request)
+    return _checked(_decoded(await _body(request), "the body"))
+
+
+def _from_query_string(request: Request) -> dict[str, Any]:
+    given = {name: value for name in _PARAMETERS if (value := request.query_params.get(name))}
+    return {
+        name: _decoded(value.encode(), name) if name in ("variables", "extensions") else value
+        for name, value in given.items()
+    }
+
+
+def _check_media_type(request: Request) -> None:
+    """Only JSON: a form or plain text could be sent by any page of any site without asking first."""
+    media_type, *parameters = request.headers.get("content-type", "").split(";")
+    charset = next(
+        (part.partition("=")[2] for part in map(str.strip, parameters) if part.lower().startswith("charset=")), ""
+    )
+    if media_type.strip().lower() != "application/json" or charset.strip('"').lower() not in ("", "utf-8", "utf8"):
+        raise HttpProblem(415, "UNSUPPORTED_MEDIA_TYPE", "Content-Type must be application/json in UTF-8")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise HttpProblem(415, "UNSUPPORTED_MEDIA_TYPE", "Content-Encoding is not supported; send the body as it is")
+
+
+async def _body(request: Request) -> bytes:
+    """The body, read no further than its limit."""
+    too_large = HttpProblem(413, "PAYLOAD_TOO_LARGE", f"a body has at most {MAX_BODY} bytes", {"Connection": "close"})
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced[:20]) > MAX_BODY:
+        raise too_large
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > MAX_BODY:
+            raise too_large
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _decoded(text: bytes, what: str) -> Any:
+    # orjson alone: it refuses NaN, lone surrogates, broken UTF-8 and depths at which Python's own recursion fails.
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise HttpProblem(400, "BAD_REQUEST", f"{what} is not JSON: {error}"[:300]) from error
+
+
+def _checked(given: Any) -> GraphQLRequestData:
+    if isinstance(given, list):
+        raise HttpProblem(400, "BAD_REQUEST", "batches are not enabled: send one operation per request")
+    if not isinstance(given, dict):
+        raise HttpProblem(400, "BAD_REQUEST", "the body must be a JSON object with a `query`")
+    query, name = given.get("query"), given.get("operationName")
+    if not isinstance(query, str) or not query.strip():
+        raise HttpProblem(400, "BAD_REQUEST", "`query` must be text that is not empty")
+    if not isinstance(name, str | None):
+        raise HttpProblem(400, "BAD_REQUEST", "`operationName` must be text or null")
+    for field in ("variables", "extensions"):
+        if not isinstance(given.get(field), dict | None):
+            raise HttpProblem(400, "BAD_REQUEST", f"`{field}` must be an object or null")
+    return GraphQLRequestData(
+        query=query,
+        variables=given.get("variables"),
+        operation_name=name or None,
+        extensions=given.get("extensions"),
+    )
