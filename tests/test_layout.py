@@ -21,8 +21,8 @@ IMPORTED_AS = {"strawberry_graphql": "strawberry"}
 ONET = (
     "This product includes information from the O*NET 29.2 Database by the U.S. Department of Labor, Employment and "
     "Training Administration (USDOL/ETA). Used under the CC BY 4.0 license. O*NET® is a trademark of USDOL/ETA. The "
-    "Tandem project has modified all or some of this information. USDOL/ETA has not approved, endorsed, or tested these "
-    "modifications."
+    "Tandem project has modified all or some of this information. USDOL/ETA has not approved, endorsed, or tested "
+    "these modifications."
 )
 
 
