@@ -7,6 +7,7 @@ and raises BadValueError, whose text says what was allowed and what came.
 from __future__ import annotations
 
 import enum
+import json
 import math
 import re
 from collections.abc import Callable
@@ -261,7 +262,7 @@ def json_bytes(value: Any) -> bytes:
         return orjson.dumps(value, default=_json_form, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_SUBCLASS)
     except TypeError:
         # An integer beyond 64 bits.
-        return orjson.dumps(_shown(value))
+        return json.dumps(value, default=_json_form, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _json_form(value: Any) -> str:
