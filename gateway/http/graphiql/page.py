@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 # Names no id, so that it has an answer on any marketplace.
 DEFAULT_QUERY = """\
-# The best jobs for three talents, and why.
-# Ctrl-Enter runs it, Ctrl-Space completes.
+# Jobs for three talents, and why.
+# Ctrl-Enter runs this query.
 query RecommendedJobs {
   talents(first: 3) {
     nodes {
