@@ -93,5 +93,5 @@ def tokens(text: str) -> Iterator[Token]:
 
 def terms(text: str) -> list[str]:
     """The distinct terms of a text, in order of first sight."""
-    words = _WORD.findall(text.translate(_FOLDED))
+    words = dict.fromkeys(_WORD.findall(text.translate(_FOLDED)))
     return list(dict.fromkeys(word[:MAX_TERM_CHARACTERS] for word in words if _is_term(word)))

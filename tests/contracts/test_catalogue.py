@@ -579,6 +579,26 @@ async def test_sorts_put_missing_values_last_and_break_ties_by_id_bytes(store: S
     assert page.positions == (SearchPosition(900.0, "euro"),)
 
 
+async def test_facets_can_count_only_what_may_be_recommended(store: Store) -> None:
+    await store.upsert(
+        JOB,
+        [
+            patch("open", title="Go", category="X"),
+            patch("rust", title="Rust", category="X"),
+            patch("expired", title="Go", category="X", expires_at_ms=NOW_MS),
+            patch("draft", title="Go", category="X", status=JobStatus.DRAFT),
+        ],
+    )
+    wanted = JobFilter(statuses=tuple(JobStatus))
+    limits = [(None, False), ("go", False), (None, True), ("go", True)]
+    requests = [
+        FacetRequest(wanted, text, (FacetField.CATEGORIES,), eligible_only=eligible_only)
+        for text, eligible_only in limits
+    ]
+    facets = await store.facets(JOB, requests, NOW_MS)
+    assert [one[0].buckets[0].count for one in facets] == [4, 3, 2, 1]
+
+
 async def test_requests_of_one_call_do_not_mix(store: Store) -> None:
     await store.upsert(JOB, [patch("a", title="Go", category="X"), patch("b", title="Rust", category="Y")])
     x, both = JobFilter(categories=("x",)), JobFilter()

@@ -14,7 +14,7 @@ from pyroaring import BitMap
 from gateway.adapters.sqlite import document_rows, text_index, tombstones
 from gateway.adapters.sqlite.database import Database
 from gateway.adapters.sqlite.document_rows import Draft, checked_ids, is_id
-from gateway.adapters.sqlite.text_index import TextIndex, TextMatch, indexed_terms
+from gateway.adapters.sqlite.text_index import TextIndex, TextMatch
 from gateway.adapters.sqlite.tombstones import Tombstone, Tombstones
 from recommender.documents import Changes, Document, Kind, Patch, PatchOutcome
 from recommender.filters import Filter
@@ -103,7 +103,7 @@ class SqliteCatalogue:
                         request.attributes,
                         request.size,
                         as_of_ms,
-                        within=None if match is None else match.documents,
+                        within=_counted(mirror, request, match, as_of_ms),
                     )
                     for request, match in zip(requests, matches, strict=True)
                 ]
@@ -235,7 +235,7 @@ class SqliteCatalogue:
                 text_index.recreate(connection, kind)
                 rows = document_rows.stored_rows(connection, kind)
                 while batch := list(islice(rows, PAGE)):
-                    text_index.write(connection, kind, [(ordinal, "", indexed_terms(row)) for ordinal, row in batch])
+                    text_index.add(connection, kind, batch)
                     count += len(batch)
         return count
 
@@ -243,3 +243,11 @@ class SqliteCatalogue:
 def _found(mirror: Mirror, wanted: Filter, match: TextMatch | None, as_of_ms: int) -> BitMap:
     found = mirror.matching(wanted, as_of_ms)
     return found if match is None else found & match.documents
+
+
+def _counted(mirror: Mirror, request: FacetRequest, match: TextMatch | None, as_of_ms: int) -> BitMap | None:
+    """What facets are limited to besides the filter; None for nothing."""
+    limits = [] if match is None else [match.documents]
+    if request.eligible_only:
+        limits.append(mirror.eligible(as_of_ms))
+    return BitMap.intersection(*limits) if limits else None

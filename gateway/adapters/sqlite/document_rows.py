@@ -20,7 +20,7 @@ from gateway.adapters.sqlite.documents import (
     patched,
     stored_from,
 )
-from gateway.adapters.sqlite.text_index import FIELD_WEIGHTS, indexed_terms
+from gateway.adapters.sqlite.text_index import FIELD_WEIGHTS
 from recommender.documents import MAX_ID_BYTES, Changes, Document, Kind, Patch, PatchOutcome
 from recommender.errors import BadInputError
 
@@ -158,8 +158,8 @@ def write(connection: sqlite3.Connection, kind: Kind, drafts: Mapping[str, Draft
     table = TABLE[kind]
     revisions = Revisions(connection, kind)
     ordinal = _last_ordinal(connection, table)
-    inserts, updates, touches = [], [], []
-    texts: list[tuple[int, str, str]] = []
+    inserts, updates, touches, reindexed = [], [], [], []
+    texts: list[tuple[int, Stored]] = []
     for document_id, draft in drafts.items():
         before, after = draft.before, draft.after
         if after is None or after == before:
@@ -170,20 +170,22 @@ def write(connection: sqlite3.Connection, kind: Kind, drafts: Mapping[str, Draft
                 ordinal += 1
                 draft.ordinal = ordinal
             inserts.append((draft.ordinal, document_id, json, revisions.take()))
-            texts.append((draft.ordinal, "", indexed_terms(after)))
+            texts.append((draft.ordinal, after))
         elif content(before) == content(after):
             touches.append((json, draft.ordinal))  # only a newer updated_at: nothing that a reader could see
         else:
             updates.append((json, revisions.take(), draft.ordinal))
             if draft.ordinal is not None and any(before.get(name) != after.get(name) for name in FIELD_WEIGHTS):
-                texts.append((draft.ordinal, indexed_terms(before), indexed_terms(after)))
+                reindexed.append(draft.ordinal)
+                texts.append((draft.ordinal, after))
     connection.executemany(
         f"INSERT INTO {table} (ordinal, id, document, revision) VALUES (?, ?, ?, ?)",  # noqa: S608 - a name of ours
         inserts,
     )
     connection.executemany(f"UPDATE {table} SET document = ?, revision = ? WHERE ordinal = ?", updates)  # noqa: S608
     connection.executemany(f"UPDATE {table} SET document = ? WHERE ordinal = ?", touches)  # noqa: S608
-    text_index.write(connection, kind, texts)
+    text_index.remove(connection, kind, reindexed)
+    text_index.add(connection, kind, texts)
     revisions.keep()
 
 

@@ -51,19 +51,17 @@ def indexed_terms(stored: Stored) -> str:
     return " ".join(f"{weight}{term}" for term, weight in relevance.items())
 
 
-def write(connection: sqlite3.Connection, kind: Kind, rows: Sequence[tuple[int, str, str]]) -> None:
-    """Replace the terms of documents: (ordinal, old terms, new terms)."""
-    table = _TABLE[kind]
-    changed = [(ordinal, old, new) for ordinal, old, new in rows if old != new]
-    remove(connection, kind, [ordinal for ordinal, old, _ in changed if old])
+def add(connection: sqlite3.Connection, kind: Kind, rows: Iterable[tuple[int, Stored]]) -> None:
+    """Index documents that are not in the index: (ordinal, stored form). One without text takes no room."""
+    texts = ((ordinal, indexed_terms(stored)) for ordinal, stored in rows)
     connection.executemany(
-        f"INSERT INTO {table} (rowid, terms) VALUES (?, ?)",  # noqa: S608 - a name of ours
-        [(ordinal, new) for ordinal, _, new in changed if new],
+        f"INSERT INTO {_TABLE[kind]} (rowid, terms) VALUES (?, ?)",  # noqa: S608 - a name of ours
+        ((ordinal, text) for ordinal, text in texts if text),
     )
 
 
 def remove(connection: sqlite3.Connection, kind: Kind, ordinals: Iterable[int]) -> None:
-    """Take documents out of the index."""
+    """Take documents out of the index; one that is not in it is left out."""
     connection.executemany(
         f"DELETE FROM {_TABLE[kind]} WHERE rowid = ?",  # noqa: S608 - a name of ours
         [(ordinal,) for ordinal in ordinals],
