@@ -1,0 +1,198 @@
+"""The command line: the registry, the one line that a failure gets, exit codes, and what starts fast."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from gateway import cli
+from gateway.cli import COMMANDS, main
+from recommender.errors import UnavailableError
+
+ROOT = Path(__file__).parents[2]
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Runs a command in an empty directory; gives its exit code and what it printed."""
+    for name in [name for name in os.environ if name.startswith("TANDEM_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+    def run_command(*arguments: str, **settings: str) -> tuple[int, str, str]:
+        with monkeypatch.context() as patched:
+            for name, value in settings.items():
+                patched.setenv(f"TANDEM_{name}", value)
+            with pytest.raises(SystemExit) as left:
+                main(list(arguments))
+        captured = capsys.readouterr()
+        code = left.value.code
+        return (code if isinstance(code, int) else 0), captured.out, captured.err
+
+    return run_command
+
+
+def _fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def command() -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "import_module", lambda _name: SimpleNamespace(command=command))
+
+
+def test_every_command_of_the_registry_is_in_the_help(run: Run) -> None:
+    code, out, _ = run("--help")
+    assert code == 0
+    assert [name for name in COMMANDS if not re.search(rf"^│ {name} ", out, re.MULTILINE)] == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(run: Run, name: str) -> None:
+    code, out, _ = run(name, "--help")
+    assert code == 0
+    assert f"tandem {name}" in out
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["settings"], ["token"], ["tune"]], ids=" ".join)
+def test_help_and_settings_wait_for_no_heavy_library(arguments: list[str], tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from gateway.cli import main\n"
+        "try:\n    main(sys.argv[1:])\n"
+        "except SystemExit:\n    pass\n"
+        "heavy = {'numpy', 'scipy', 'implicit', 'pyarrow', 'strawberry', 'uvicorn', 'starlette', 'pyroaring'}\n"
+        "print('HEAVY', sorted(heavy & sys.modules.keys()))\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TANDEM_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=tmp_path,
+        env=environment | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "HEAVY []"
+
+
+def test_the_version_is_printed(run: Run) -> None:
+    code, out, _ = run("--version")
+    assert code == 0
+    assert out.startswith("tandem ")
+
+
+def test_an_unknown_command_is_wrong_usage(run: Run) -> None:
+    code, out, err = run("recommend")
+    assert (code, out) == (2, "")
+    assert "No such command 'recommend'" in err
+
+
+def test_no_command_prints_the_help(run: Run) -> None:
+    code, out, _ = run()
+    assert code == 2
+    assert "Usage: tandem" in out
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "index", "report", "serve"])
+def test_a_command_without_data_says_what_to_do_and_leaves_nothing_behind(run: Run, name: str, tmp_path: Path) -> None:
+    code, out, err = run(name, AUTH="open")
+    assert (code, out) == (1, "")
+    assert err == "tandem: no data in data: run `tandem import …` or `tandem demo` first\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_setting_is_one_line(run: Run) -> None:
+    assert run("index", PORT="abc") == (
+        1,
+        "",
+        "tandem: TANDEM_PORT: allowed is a whole number from 0 to 65535; got 'abc'\n",
+    )
+
+
+def test_a_failure_of_ours_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    _fail_with(monkeypatch, UnavailableError("event log", "the disk\nis full"))
+    assert run("index") == (1, "", "tandem: event log is unavailable: the disk is full\n")
+
+
+@pytest.mark.parametrize(
+    ("number", "filename", "line"),
+    [
+        (errno.EADDRINUSE, None, "the port is in use; stop what listens on it or set TANDEM_PORT to another one"),
+        (errno.EADDRNOTAVAIL, None, "this machine does not have the address of TANDEM_HOST; set it to one that it has"),
+        (errno.ENOENT, "jobs.csv", "jobs.csv: there is no such file or directory"),
+        (errno.EACCES, "jobs.csv", "jobs.csv: permission denied; check who may read and write it"),
+        (errno.ENOSPC, "out.jsonl", "out.jsonl: the disk is full; free some space"),
+        (errno.EISDIR, "jobs.csv", "jobs.csv: Is a directory"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line(
+    run: Run, monkeypatch: pytest.MonkeyPatch, number: int, filename: str | None, line: str
+) -> None:
+    _fail_with(monkeypatch, OSError(number, os.strerror(number), filename))
+    assert run("index") == (1, "", f"tandem: {line}\n")
+
+
+def test_an_interruption_leaves_with_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    _fail_with(monkeypatch, KeyboardInterrupt())
+    assert run("index")[0] == 130
+
+
+def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    _fail_with(monkeypatch, ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        main(["index"])
+
+
+def test_tune_says_that_it_is_not_built(run: Run) -> None:
+    code, out, err = run("tune")
+    assert (code, out) == (2, "")
+    assert err.startswith("tandem: tune is not built yet; it arrives with the quality work.")
+
+
+def test_settings_show_the_value_in_force_and_no_secret(run: Run) -> None:
+    code, out, err = run("settings", PORT="9001", SERVICE_TOKEN="s3cret", PROT="1")
+    assert code == 0
+    rows = {line.split()[0]: line.split() for line in out.splitlines() if line.strip().startswith("TANDEM_")}
+    assert rows["TANDEM_PORT"][1:3] == ["9001", "8000"]
+    assert rows["TANDEM_SERVICE_TOKEN"][1:3] == ["********", "unset"]
+    assert "s3cret" not in out
+    assert err == "tandem: TANDEM_PROT is set and is no setting\n"
+
+
+def test_a_new_token_is_alone_on_stdout_and_different_each_time(run: Run) -> None:
+    first, second = run("token", "--role", "service"), run("token")
+    assert first[0] == second[0] == 0
+    assert re.fullmatch(r"[A-Za-z0-9_-]{43}\n", first[1])
+    assert first[1] != second[1]
+    assert "export TANDEM_AUTH=token TANDEM_SERVICE_TOKEN=<token>" in first[2]
+    assert "Authorization: Bearer <token>" in first[2]
+
+
+def test_the_token_in_force_is_printed(run: Run) -> None:
+    code, out, err = run("token", SERVICE_TOKEN="s3cret")
+    assert (code, out) == (0, "s3cret\n")
+    assert "It is not asked for until TANDEM_AUTH=token is set." in err
+    assert "not asked for" not in run("token", SERVICE_TOKEN="s3cret", AUTH="token")[2]
+
+
+def test_a_token_can_be_had_before_the_setting_that_needs_it(run: Run) -> None:
+    assert run("token", AUTH="token")[0] == 0
+
+
+@pytest.mark.parametrize("role", ["talent", "client", "engineer", "admin"])
+def test_other_roles_come_later_and_say_so(run: Run, role: str) -> None:
+    code, out, err = run("token", "--role", role)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"tandem: tokens of the role {role} come with TANDEM_AUTH=jwt, which is not built yet")
+
+
+def test_an_unknown_role_is_wrong_usage(run: Run) -> None:
+    assert run("token", "--role", "king")[0] == 2
