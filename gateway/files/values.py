@@ -41,11 +41,13 @@ class BadValueError(ValueError):
 
 
 def parse_id(value: Any) -> str | None:
-    """An id: text of 1 to 256 bytes of UTF-8 as it is, or an integer as decimal text."""
+    """An id: text of 1 to 256 bytes of UTF-8 without NUL as it is, or an integer as decimal text."""
     kind = type(value)
     if kind is str:
         if (len(value) if value.isascii() else len(value.encode())) > MAX_ID_BYTES:
             raise BadValueError(f"an id has 1 to {MAX_ID_BYTES} bytes; got {_shown(value)}")
+        if "\0" in value:
+            raise BadValueError(f"an id has no NUL byte; got {_shown(value)}")
         return value or None
     if value is None:
         return None
