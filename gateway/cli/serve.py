@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import time
 import uuid
@@ -12,6 +13,8 @@ import typer
 from recommender.errors import NoModelError
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from gateway.graphql.services import Services
     from gateway.settings import Settings
     from gateway.wiring import Stores
@@ -39,8 +42,10 @@ def run_server(settings: Settings, banner: str | None = None) -> None:
     Raises: SettingsError, NoDataError, NoModelError, ModelRefusedError, UnavailableError; OSError for a port in use.
     """
     from gateway.http.auth import build_access
+    from gateway.logs import set_up_logs
     from gateway.wiring import open_stores
 
+    set_up_logs(settings)
     access = build_access(settings)
     stores = open_stores(settings, must_exist=True)
     try:
@@ -101,6 +106,7 @@ def _listening(settings: Settings) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        listener.listen()  # now: until it listens, Linux lets another socket with this option have the same port
     except OSError:
         listener.close()
         raise
@@ -124,12 +130,17 @@ def _serve(app: Any, listener: socket.socket, banner: str) -> None:
     import uvicorn
 
     class Server(uvicorn.Server):
-        """Says when it answers."""
+        """Says when it answers, and ends like a command that did what it was told."""
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             if self.started:
                 typer.echo(banner)
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            # uvicorn's own would raise the signal again at the end, and the process die with the stores still open.
+            self.force_exit = self.should_exit and sig == signal.SIGINT
+            self.should_exit = True
 
     config = uvicorn.Config(
         app,
