@@ -103,14 +103,21 @@ def approximate(terms: Terms, ordinals: Ordinals) -> tuple[Scores, float]:
         if term.scale is not None:
             part *= _by_row(term.scale, rows)
         total += part
-        width = len(term.vector)
-        margin += length * float(reach.max()) * 2 * (width + 4) * FLOAT32_UNIT
-        margin += length * width * FLOAT32_TINY * (1.0 if term.scale is None else float(term.scale.max()))
+        largest = 1.0 if term.scale is None else float(term.scale.max())
+        margin += length * float32_margin(len(term.vector), float(reach.max()), largest)
     for sparse in terms.sparse:
         total += _sparse_at(sparse, ordinals)
     for bias in terms.bias:
         total += _by_row(bias.values, rows)
     return total, margin
+
+
+def float32_margin(width: int, reach: float, scale: float = 1.0) -> float:
+    """How far a float32 product of a unit vector with a row of at most that length is from the true one, at most.
+
+    reach: largest scale × ‖row‖; scale: the largest scale. See `approximate` for the proof.
+    """
+    return reach * 2 * (width + 4) * FLOAT32_UNIT + scale * width * FLOAT32_TINY
 
 
 def _dense_exact(term: Dense, side: Side, rows: Rows) -> Scores:
