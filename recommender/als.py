@@ -13,12 +13,14 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 from implicit.cpu.als import AlternatingLeastSquares
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from recommender.model import Factors, Hyperparameters, Side
 
 OnIteration = Callable[[int, int], None]  # (iterations done, of how many)
 
+# Found once: looking for BLAS libraries takes half a millisecond, setting their threads a few microseconds.
+_BLAS = ThreadpoolController()
 _SOLVE_CELLS = 4_000_000  # float64 cells of one batch of fold-ins: 32 MB for the gathered factors, as much for matrices
 
 
@@ -38,13 +40,12 @@ def fit(
     Deterministic for a seed. The talents' rows are the exact solve of their whole history against the jobs' rows.
     """
     jobs = fit_jobs(affinity, hyper, on_iteration)
-    with threadpool_limits(limits=1, user_api="blas"):  # many small products: threads cost more than they bring
-        return fold_in_many(side_of(jobs), affinity, hyper).astype(np.float32), jobs
+    return fold_in_many(side_of(jobs), affinity, hyper).astype(np.float32), jobs
 
 
 def fit_jobs(affinity: sp.csr_matrix, hyper: Hyperparameters, on_iteration: OnIteration | None = None) -> Factors:
     """The jobs' factors alone, float32; talents are folded in against them."""
-    with threadpool_limits(limits=1, user_api="blas"):  # implicit threads over rows; BLAS threads inside would fight
+    with _BLAS.limit(limits=1, user_api="blas"):  # implicit threads over rows; BLAS threads inside would fight
         model = AlternatingLeastSquares(
             factors=hyper.factors,
             regularization=hyper.regularization,
@@ -94,14 +95,16 @@ def fold_in_many(side: Side, weights: sp.csr_matrix, hyper: Hyperparameters) -> 
     lengths = np.diff(weights.indptr)
     order = np.argsort(lengths, kind="stable")
     start = int(np.searchsorted(lengths[order], 1))  # no history: zeros
-    while start < len(order):
-        # Padding to the longest of a batch stays below double, and the batch within its cells.
-        shortest = int(lengths[order[start]])
-        fits = max(1, _SOLVE_CELLS // (max(2 * shortest, width) * width))
-        stop = min(start + fits, int(np.searchsorted(lengths[order], 2 * shortest, side="right")))
-        batch = order[start:stop]
-        solved[batch] = _solve(shared, factors, weights, batch, hyper.alpha)
-        start = stop
+    # Systems this small only suffer from threads: at 128 factors two take 6.5 times as long as one.
+    with _BLAS.limit(limits=1, user_api="blas"):
+        while start < len(order):
+            # Padding to the longest of a batch stays below double, and the batch within its cells.
+            shortest = int(lengths[order[start]])
+            fits = max(1, _SOLVE_CELLS // (max(2 * shortest, width) * width))
+            stop = min(start + fits, int(np.searchsorted(lengths[order], 2 * shortest, side="right")))
+            batch = order[start:stop]
+            solved[batch] = _solve(shared, factors, weights, batch, hyper.alpha)
+            start = stop
     return solved
 
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recommender import evaluation
 from recommender.evaluation import ServedRow, build_trial, evaluate, lists_served, measure, top_lists
@@ -73,6 +75,17 @@ def test_batches_change_no_list(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = top_lists(scorer, trial, 5)
     monkeypatch.setattr(evaluation, "_BATCH_CELLS", 20)
     assert np.array_equal(whole, top_lists(scorer, trial, 5))
+
+
+@given(jobs=st.integers(1, 700), places=st.integers(1, 30), distinct=st.integers(1, 1000), seed=st.integers(0, 99))
+def test_the_best_are_found_however_wide_the_rows(jobs: int, places: int, distinct: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    places = min(places, jobs)
+    scores = rng.integers(0, distinct, (3, jobs)).astype(np.float32)
+    scores[rng.random((3, jobs)) < 0.3] = -np.inf
+    best = evaluation._best(scores, places)
+    found = np.sort(np.take_along_axis(scores, best, axis=1), axis=1)
+    assert np.array_equal(found, np.sort(scores, axis=1)[:, jobs - places :])
 
 
 def test_a_perfect_order_measures_one_and_every_metric_is_there() -> None:

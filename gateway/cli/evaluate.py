@@ -1,0 +1,297 @@
+"""`tandem evaluate`: the algorithms side by side on what happened after a cut, as a table and as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table as RichTable
+
+from recommender.errors import BadInputError
+
+if TYPE_CHECKING:
+    from gateway.wiring import Stores
+    from recommender.evaluation import ServedRow, Trial
+    from recommender.interactions import EventTable
+    from recommender.splits import Split
+    from recommender.training import Recipe
+
+KS = (10, 20, 100)
+NAMES = {"popularity": "popularity", "item_knn": "item-kNN", "rp3beta": "RP3beta", "als": "ALS"}
+_METRICS = (("recall", "Recall"), ("ndcg", "NDCG"), ("map", "MAP"), ("coverage", "coverage"), ("gini", "Gini"))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison was made on and what came out. metrics: by algorithm, by `<metric>@<k>`."""
+
+    split: Split
+    trial: Trial
+    recipe: Recipe
+    metrics: Mapping[str, Mapping[str, float]]
+
+
+class Steps:
+    """Progress of a long command on stderr: one bar per step, shown when the step begins."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+
+    def show(self, step: str, done: int, of: int) -> None:
+        """The step is this far."""
+        if step not in self._tasks:
+            self._tasks[step] = self._progress.add_task(step, total=of)
+        self._progress.update(self._tasks[step], completed=done, total=of)
+
+    def end(self, step: str) -> None:
+        """The step is done, perhaps earlier than it might have been."""
+        if step in self._tasks:
+            done = self._progress.tasks[self._tasks[step]].completed
+            self._progress.update(self._tasks[step], total=done)
+
+
+@contextmanager
+def steps() -> Iterator[Steps]:
+    """Bars for the length of a block."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        yield Steps(progress)
+
+
+def as_of_option(text: str | None) -> int | None:
+    """The `--as-of` of a command line as epoch milliseconds."""
+    from gateway.files.values import BadValueError, parse_time
+
+    try:
+        return parse_time(text)
+    except BadValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--as-of") from error
+
+
+async def read_events(stores: Stores, as_of_ms: int | None, shown: Steps) -> tuple[EventTable, int]:
+    """Every event until `as_of_ms`, and the seq of the last event that the log held.
+
+    Raises BadInputError when there is none to learn from.
+    """
+    from recommender.interactions import EventTableBuilder
+
+    builder, state = EventTableBuilder(), await stores.events.state()
+    async for events in stores.events.scan(until_seq=state.last_seq):
+        builder.add(events)
+        shown.show("Reading events", events[-1].seq, state.last_seq)
+    table = builder.build()
+    if not len(table):
+        raise BadInputError("there are no events to learn from: import some with `tandem import --events FILE` first")
+    if as_of_ms is not None:
+        table = table.until(as_of_ms)
+        if not len(table):
+            raise BadInputError("no event had happened by --as-of: name a later time, or leave it out")
+    return table, state.last_seq
+
+
+def compare(
+    table: EventTable, ks: Sequence[int], seed: int, shown: Steps, against: Sequence[ServedRow] | None = None
+) -> Comparison:
+    """Choose hyper-parameters on the older part of the log, and measure every algorithm on the newer.
+
+    against: lists served today, measured beside ours as "against".
+    """
+    from recommender.evaluation import build_trial, evaluate, lists_served, measure
+    from recommender.splits import split_events
+    from recommender.training import choose_recipe, contenders
+
+    split = split_events(table, seed=seed)
+    trial = build_trial(split, seed=seed)
+    recipe = choose_recipe(
+        split.train, seed=seed, on_trial=lambda done, of: shown.show("Choosing hyper-parameters", done, of)
+    )
+    shown.end("Choosing hyper-parameters")
+    metrics: dict[str, Mapping[str, float]] = {}
+    if trial.population:
+        algorithms = contenders(split, recipe, seed=seed)
+        shown.show("Comparing algorithms", 0, len(algorithms))
+        for name, measured in evaluate(algorithms, trial, ks):
+            metrics[name] = measured
+            shown.show("Comparing algorithms", len(metrics), len(algorithms))
+        if against is not None:
+            metrics["against"] = measure(lists_served(against, split, trial, max(ks)), trial, ks)
+    return Comparison(split, trial, recipe, metrics)
+
+
+def print_comparison(comparison: Comparison, ks: Sequence[int], console: Console) -> None:
+    """The table and, in a few lines, what it was measured on."""
+    if not comparison.metrics:
+        console.print(
+            "Nothing can be measured yet: no talent with a history has a new, known job in the newest fifth of the log."
+        )
+        return
+    for k in ks:
+        drawn = RichTable(title=f"k = {k}", title_justify="left")
+        drawn.add_column("algorithm")
+        for _, label in _METRICS:
+            drawn.add_column(f"{label}@{k}", justify="right")
+        best = {name: max(measured[f"{name}@{k}"] for measured in comparison.metrics.values()) for name, _ in _METRICS}
+        for algorithm, measured in comparison.metrics.items():
+            cells = []
+            for name, _ in _METRICS:
+                value = measured[f"{name}@{k}"]
+                is_best = value == best[name] and name not in ("coverage", "gini")  # more is not simply better there
+                cells.append(f"[bold]{value:.4f}[/bold]" if is_best else f"{value:.4f}")
+            drawn.add_row(NAMES.get(algorithm, algorithm), *cells)
+        console.print(drawn)
+    console.print(_measured_on(comparison), highlight=False)
+
+
+def _measured_on(comparison: Comparison) -> str:
+    split, trial = comparison.split, comparison.trial
+    how = (
+        f"Learnt from {len(split.train):,} events until {_iso(split.cut_ms)}, asked about the {len(split.test):,} after"
+        if split.cut_ms is not None
+        else f"No times to split by: learnt from {len(split.train):,} events, asked about {len(split.test):,} drawn "
+        "by chance from each talent"
+    )
+    sample = f", a sample of {trial.population:,}" if trial.population > len(trial.talents) else ""
+    left_out = f" {trial.left_out:,} more acted on something new, but they or the jobs were unknown before."
+    return (
+        f"{how}: new jobs of {len(trial.talents):,} talents{sample}, among {int(trial.candidates.sum()):,} jobs."
+        f"{left_out if trial.left_out else ''}"
+    )
+
+
+def document_of(comparison: Comparison) -> dict[str, Any]:
+    """The comparison as JSON-able values."""
+    split, trial, recipe = comparison.split, comparison.trial, comparison.recipe
+    return {
+        "split": "time" if split.cut_ms is not None else "random",
+        "cut": _iso(split.cut_ms),
+        "train_events": len(split.train),
+        "test_events": len(split.test),
+        "talents": {"asked": len(trial.talents), "could_be_asked": trial.population, "left_out": trial.left_out},
+        "jobs": int(trial.candidates.sum()),
+        "recipe": {
+            "factors": recipe.factors,
+            "strength": recipe.strength,
+            "shrinkage": recipe.shrinkage,
+            "half_life_days": recipe.half_life_days,
+        },
+        "metrics": {name: dict(measured) for name, measured in comparison.metrics.items()},
+    }
+
+
+def _iso(at_ms: int | None) -> str | None:
+    return None if at_ms is None else f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def read_served(path: Path) -> tuple[list[ServedRow], str | None]:
+    """The rows of a file of served lists, and what was wrong with those that are not in it, in one line.
+
+    Columns: talent_id, job_id and rank (1 is best) or score (most is best); rank decides where both stand.
+    Raises BadInputError when no row can be used.
+    """
+    from gateway.files.formats import open_table
+    from gateway.files.table import BadRow, BrokenFileError
+
+    rows: list[ServedRow] = []
+    bad, first = 0, ""
+    with closing(
+        open_table(path, ("talent_id", "job_id"), frozenset({"talent_id", "job_id", "rank", "score"}))
+    ) as table:
+        try:
+            for row in table:
+                try:
+                    if isinstance(row, BadRow):
+                        raise ValueError(row.reason)
+                    rows.append(_served_row(dict(zip(row.columns, row.values, strict=True))))
+                except ValueError as error:
+                    bad += 1
+                    first = first or f"line {row.line}: {error}"
+        except BrokenFileError as error:
+            bad += 1
+            first = first or f"line {error.line}: {error}"
+    if not rows:
+        raise BadInputError(f"{path}: no row can be used{f' ({first})' if first else ''}")
+    return rows, f"{path}: {bad} rows could not be used; the first is {first}" if bad else None
+
+
+def _served_row(cells: Mapping[str, Any]) -> ServedRow:
+    from gateway.files.values import parse_id
+    from recommender.evaluation import ServedRow
+
+    talent_id, job_id = parse_id(cells.get("talent_id")), parse_id(cells.get("job_id"))
+    if talent_id is None or job_id is None:
+        raise ValueError("talent_id and job_id must not be empty")
+    for column, sign in (("rank", 1.0), ("score", -1.0)):
+        cell = cells.get(column)
+        if cell is not None and cell != "":
+            return ServedRow(talent_id, job_id, sign * _number(column, cell))
+    raise ValueError("a rank or a score is needed")
+
+
+def _number(column: str, cell: Any) -> float:
+    try:
+        number = float(cell)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if number != number:
+        raise ValueError(f"{column} must be a number; got {cell!r}")
+    return number
+
+
+async def _evaluate(as_of_ms: int | None, against: Path | None, ks: Sequence[int], seed: int) -> Comparison:
+    from gateway.settings import load_settings
+    from gateway.wiring import stores
+
+    served, complaint = read_served(against) if against else (None, None)
+    if complaint:
+        Console(stderr=True).print(complaint, highlight=False, markup=False)
+    async with stores(load_settings(), must_exist=True) as opened:
+        with steps() as shown:
+            table, _ = await read_events(opened, as_of_ms, shown)
+            comparison = await asyncio.to_thread(compare, table, ks, seed, shown, served)
+    if not comparison.metrics:
+        raise BadInputError(
+            "nothing can be measured: no talent with a history has a new, known job in the newest fifth of the log; "
+            "import more events"
+        )
+    return comparison
+
+
+def command(
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            help="Lists served today, scored beside ours: talent_id, job_id, rank or score (CSV, JSONL, Parquet)."
+        ),
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the figures to this file as JSON; - prints them.")
+    ] = None,
+    k: Annotated[
+        list[int] | None, typer.Option(min=1, max=1000, help="Length of the measured lists; may be repeated.")
+    ] = None,
+    as_of: Annotated[
+        str | None, typer.Option(help="Look at nothing later than this time; the newest event's by default.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything drawn by chance.")] = 42,
+) -> None:
+    """Compare popularity, item-kNN, RP3beta and ALS on your own log, split by time, and publish nothing."""
+    import orjson
+
+    ks = tuple(sorted(set(k or KS)))
+    comparison = asyncio.run(_evaluate(as_of_option(as_of), against, ks, seed))
+    document = orjson.dumps(document_of(comparison), option=orjson.OPT_INDENT_2)
+    if json_file == Path("-"):
+        typer.echo(document.decode())
+        return
+    print_comparison(comparison, ks, Console())
+    if json_file is not None:
+        json_file.write_bytes(document + b"\n")

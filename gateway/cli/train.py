@@ -1,0 +1,130 @@
+"""`tandem train`: a model from the event log, measured against baselines and published."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from gateway.cli.evaluate import KS, as_of_option, compare, print_comparison, read_events, steps
+
+if TYPE_CHECKING:
+    from gateway.wiring import Stores
+    from recommender.documents import Kind
+    from recommender.model import Model, Ordinals
+
+_ENSURE_BATCH = 10_000
+
+
+async def train_and_publish(
+    stores: Stores,
+    *,
+    trained_at_ms: int,
+    nonce: str,
+    as_of_ms: int | None = None,
+    evaluate: bool = True,
+    seed: int = 42,
+    console: Console | None = None,
+) -> Model:
+    """Read the log, choose hyper-parameters, compare (unless told not to), train on everything and publish.
+
+    The same model comes out with and without `evaluate`. trained_at_ms and nonce make the version.
+    Raises BadInputError when there is nothing to learn from.
+    """
+    from recommender.documents import Kind
+    from recommender.splits import split_events
+    from recommender.training import choose_recipe, train
+
+    console = console or Console()
+    metrics: Mapping[str, Mapping[str, float]] = {}
+    comparison = None
+    with steps() as shown:
+        table, last_seq = await read_events(stores, as_of_ms, shown)
+        talent_ordinals = await _ordinals(stores, Kind.TALENT, table.talent_ids)
+        job_ordinals = await _ordinals(stores, Kind.JOB, table.job_ids)
+        if evaluate:
+            comparison = await asyncio.to_thread(compare, table, KS, seed, shown)
+            recipe, metrics = comparison.recipe, comparison.metrics
+        else:
+            recipe = await asyncio.to_thread(
+                choose_recipe,
+                split_events(table, seed=seed).train,
+                seed=seed,
+                on_trial=lambda done, of: shown.show("Choosing hyper-parameters", done, of),
+            )
+            shown.end("Choosing hyper-parameters")
+        model = await asyncio.to_thread(
+            train,
+            table,
+            recipe,
+            talent_ordinals=talent_ordinals,
+            job_ordinals=job_ordinals,
+            as_of_ms=as_of_ms if as_of_ms is not None else table.newest_ms,
+            watermark=last_seq if as_of_ms is None else int(table.seq.max()),
+            trained_at_ms=trained_at_ms,
+            nonce=nonce,
+            seed=seed,
+            metrics=metrics,
+            on_iteration=lambda done, of: shown.show("Training", done, of),
+        )
+    if comparison is not None:
+        print_comparison(comparison, KS, console)
+    await asyncio.to_thread(stores.models.publish, model)
+    _print_model(stores, model, console)
+    return model
+
+
+async def _ordinals(stores: Stores, kind: Kind, ids: Sequence[str]) -> Ordinals:
+    import numpy as np
+
+    ordinals: list[int] = []
+    for start in range(0, len(ids), _ENSURE_BATCH):
+        ordinals += await stores.catalogue.ensure(kind, ids[start : start + _ENSURE_BATCH])
+    return np.array(ordinals, dtype=np.uint32)
+
+
+def _print_model(stores: Stores, model: Model, console: Console) -> None:
+    hyper = model.manifest.hyperparameters
+    decay = "no decay" if hyper.half_life_days is None else f"half-life {hyper.half_life_days:g} days"
+    console.print(
+        f"Published {model.manifest.version}: {model.manifest.events:,} events, "
+        f"{len(model.talents.ordinals):,} talents, {len(model.jobs.ordinals):,} jobs; "
+        f"{hyper.factors} factors, regularization {hyper.regularization:.4g}, "
+        f"alpha {hyper.alpha:.4g}, {hyper.iterations} iterations, {decay}.",
+        highlight=False,
+        markup=False,
+    )
+    if stores.models.current() != model.manifest.version:
+        console.print(f"It does not serve: {stores.models.current()} is pinned. `tandem models promote` lifts the pin.")
+
+
+async def _train(as_of_ms: int | None, evaluate: bool, seed: int) -> None:
+    from gateway.settings import load_settings
+    from gateway.wiring import stores
+
+    async with stores(load_settings(), must_exist=True) as opened:
+        await train_and_publish(
+            opened,
+            trained_at_ms=time.time_ns() // 1_000_000,
+            nonce=uuid.uuid4().hex,
+            as_of_ms=as_of_ms,
+            evaluate=evaluate,
+            seed=seed,
+        )
+
+
+def command(
+    as_of: Annotated[
+        str | None,
+        typer.Option(help="Train as if it were this time: later events are left out, ages are measured from it."),
+    ] = None,
+    evaluate: Annotated[bool, typer.Option(help="Compare with baselines on the newest fifth of the log first.")] = True,
+    seed: Annotated[int, typer.Option(min=0, help="Of the initial factors and everything drawn by chance.")] = 42,
+) -> None:
+    """Learn from the event log, print how well, and publish the model that serving picks up."""
+    asyncio.run(_train(as_of_option(as_of), evaluate, seed))

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+from rich.console import Console
+
+from gateway.cli import main
+from gateway.cli.evaluate import read_served
+from gateway.cli.train import train_and_publish
+from gateway.settings import load_settings
+from gateway.wiring import Stores, open_stores, stores
+from recommender.documents import Kind
+from recommender.errors import BadInputError
+from recommender.evaluation import ServedRow
+from recommender.events import Event, EventType
+from tests.factories import DAY_MS, NOW_MS, event
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TANDEM_DATA_DIR", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+def market(talents: int = 80, jobs: int = 24) -> list[Event]:
+    rng = np.random.default_rng(0)
+    events = []
+    for talent in range(talents):
+        for _ in range(10):
+            job = 4 * rng.integers(jobs // 4) + talent % 4 if rng.random() < 0.8 else rng.integers(jobs)
+            at = NOW_MS - int(rng.integers(60 * DAY_MS))
+            number = len(events)
+            events.append(event(EventType.VIEW, f"t{talent}", f"j{job}", occurred_at_ms=at, event_id=f"e{number}"))
+    return events
+
+
+async def train_on(opened: Stores, nonce: str = "n", **arguments: object) -> object:
+    return await train_and_publish(
+        opened,
+        trained_at_ms=NOW_MS,
+        nonce=nonce,
+        console=Console(quiet=True),
+        **arguments,  # type: ignore[arg-type]
+    )
+
+
+async def test_training_publishes_the_model_with_what_every_algorithm_reached(data_dir: Path) -> None:
+    async with stores(load_settings()) as opened:
+        await opened.events.append(market())
+        await train_on(opened)
+        model = opened.models.load(opened.models.current() or "")
+    manifest = model.manifest
+    assert set(manifest.metrics) == {"popularity", "item_knn", "rp3beta", "als"}
+    assert manifest.metrics["als"]["recall@10"] > manifest.metrics["popularity"]["recall@10"]
+    assert (manifest.events, manifest.watermark, manifest.trained_at_ms) == (800, 800, NOW_MS)
+    assert model.side(Kind.TALENT).factors.shape == (80, manifest.hyperparameters.factors)
+
+
+async def test_the_same_model_comes_out_without_the_evaluation(data_dir: Path) -> None:
+    async with stores(load_settings()) as opened:
+        await opened.events.append(market())
+        with_it = await train_on(opened, "a")
+        without = await train_on(opened, "b", evaluate=False)
+    assert with_it.manifest.hyperparameters == without.manifest.hyperparameters  # type: ignore[attr-defined]
+    assert with_it.jobs.factors.tobytes() == without.jobs.factors.tobytes()  # type: ignore[attr-defined]
+    assert without.manifest.metrics == {}  # type: ignore[attr-defined]
+
+
+async def test_as_of_leaves_later_events_out(data_dir: Path) -> None:
+    async with stores(load_settings()) as opened:
+        await opened.events.append([event(event_id="a"), event(job_id="j2", occurred_at_ms=NOW_MS + 1, event_id="b")])
+        model = await train_on(opened, as_of_ms=NOW_MS)
+    assert (model.manifest.events, model.manifest.watermark, model.manifest.as_of_ms) == (1, 1, NOW_MS)  # type: ignore[attr-defined]
+
+
+async def test_no_events_are_one_clear_error_and_nothing_is_published(data_dir: Path) -> None:
+    async with stores(load_settings()) as opened:
+        with pytest.raises(BadInputError, match="there are no events to learn from: import some with `tandem import"):
+            await train_on(opened)
+        assert opened.models.current() is None
+
+
+def fail(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, list[str]]:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    return int(ended.value.code or 0), [line for line in capsys.readouterr().err.splitlines() if line]
+
+
+def test_without_data_both_commands_say_what_to_do_in_one_line(
+    data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in ("train", "evaluate"):
+        code, lines = fail([command], capsys)
+        assert code == 1
+        assert len(lines) == 1
+        assert "tandem import" in lines[0]
+
+
+def test_a_malformed_as_of_is_a_usage_error(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, lines = fail(["train", "--as-of", "yesterday"], capsys)
+    assert code == 2
+    assert any("yesterday" in line for line in lines)
+
+
+def filled(count: int = 10**9) -> None:
+    import asyncio
+
+    opened = open_stores(load_settings())
+    asyncio.run(opened.events.append(market()[:count]))
+    opened.close()
+
+
+def test_evaluate_writes_every_metric_as_json_and_publishes_nothing(
+    data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    filled()
+    served = tmp_path / "served.csv"
+    served.write_text("talent_id,job_id,rank\n" + "".join(f"t{t},j{t % 4},1\n" for t in range(80)))
+    code, _ = fail(["evaluate", "--against", str(served), "--json", str(tmp_path / "o.json"), "--k", "5"], capsys)
+    assert code == 0
+    document = orjson.loads((tmp_path / "o.json").read_bytes())
+    assert list(document["metrics"]) == ["popularity", "item_knn", "rp3beta", "als", "against"]
+    assert set(document["metrics"]["als"]) == {"recall@5", "ndcg@5", "map@5", "coverage@5", "gini@5"}
+    assert document["split"] == "time"
+    assert not (data_dir / "models" / "CURRENT").exists()
+
+
+def test_evaluate_prints_json_alone_to_a_pipe(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    filled()
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--json", "-"])
+    assert set(orjson.loads(capsys.readouterr().out)["metrics"]) == {"popularity", "item_knn", "rp3beta", "als"}
+
+
+def test_a_log_that_cannot_be_measured_fails_with_a_reason(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    filled(1)
+    code, lines = fail(["evaluate"], capsys)
+    assert code == 1
+    assert "nothing can be measured" in lines[-1]
+
+
+def test_served_rows_are_read_by_rank_or_by_score(tmp_path: Path) -> None:
+    by_rank, by_score = tmp_path / "a.csv", tmp_path / "b.jsonl"
+    by_rank.write_text("talent_id,job_id,rank,score\n1,7,2,0.9\n")
+    by_score.write_text('{"talent_id": 1, "job_id": "7", "score": 0.9}\n')
+    assert read_served(by_rank) == ([ServedRow("1", "7", 2.0)], None)
+    assert read_served(by_score) == ([ServedRow("1", "7", -0.9)], None)
+
+
+def test_bad_served_rows_are_counted_and_the_first_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("talent_id,job_id,rank\n1,7,1\n1,8,soon\n,9,2\n1,9,\n")
+    rows, complaint = read_served(path)
+    assert [row.job_id for row in rows] == ["7"]
+    assert complaint == f"{path}: 3 rows could not be used; the first is line 3: rank must be a number; got 'soon'"
+
+
+def test_a_file_without_a_usable_row_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("talent_id,job_id\n1,7\n")
+    with pytest.raises(BadInputError, match=r"no row can be used \(line 2: a rank or a score is needed\)"):
+        read_served(path)
