@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -58,7 +58,7 @@ async def lists_for_everyone(
     as_of_ms: int,
     workers: int,
     on_progress: Callable[[int, int], None] = lambda _done, _of: None,
-) -> AsyncIterator[list[SubjectList]]:
+) -> AsyncGenerator[list[SubjectList], None]:
     """The top k of every talent (of jobs) or job (of talents) of the catalogue, in order of their ordinals.
 
     The score, the order and the exclusions are those of `Recommender.lists`, with `as_of_ms` as its now. Nobody is left
