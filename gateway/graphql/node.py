@@ -10,7 +10,7 @@ class Node:
     """Relay's interface; the id's codec is in ids.py."""
 
     id: strawberry.ID = strawberry.field(
-        description='Relay id: opaque, global, stable, e.g. `"VHQtNJzoAb8"`. Not the marketplace\'s own.'
+        description='Relay id: opaque, global, stable, e.g. `"VHQtNDdNKT8"`. Not the marketplace\'s own.'
     )
 
 

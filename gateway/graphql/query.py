@@ -37,7 +37,7 @@ MAX_NODES = 100
 
 Sort: TypeAlias = Annotated[SortOrder | None, strawberry.argument(description="In which order, e.g. `NEWEST`.")]
 RelayId: TypeAlias = Annotated[
-    strawberry.ID, strawberry.argument(description='A Relay id, as in the field `id`, e.g. `"VHQtNJzoAb8"`.')
+    strawberry.ID, strawberry.argument(description='A Relay id, as in the field `id`, e.g. `"VHQtNDdNKT8"`.')
 ]
 TalentId: TypeAlias = Annotated[
     strawberry.ID,
@@ -74,7 +74,7 @@ class Query:
         self,
         info: Info,
         ids: Annotated[
-            list[strawberry.ID], strawberry.argument(description='Relay ids, e.g. `["VHQtNJzoAb8"]`; at most 100.')
+            list[strawberry.ID], strawberry.argument(description='Relay ids, e.g. `["VHQtNDdNKT8"]`; at most 100.')
         ],
     ) -> list[Node | None]:
         info.context.viewer.require(Permission.READ)
