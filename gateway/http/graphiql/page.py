@@ -40,9 +40,7 @@ query RecommendedJobs {
 _EMPTY = '<meta name="tandem-default-query" content=""'
 
 
-def page_response(
-    _request: Request, *, default_query: str = DEFAULT_QUERY, directory: Path = bundle.BUILT
-) -> Response:
+def page_response(_request: Request, *, default_query: str = DEFAULT_QUERY, directory: Path = bundle.BUILT) -> Response:
     """Answer a browser that opens the endpoint's address; an endpoint in Starlette's sense.
 
     `default_query` is what a new visitor's first tab holds.
