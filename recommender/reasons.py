@@ -141,9 +141,9 @@ def _pay(subject: Document | Profile | None, item: Document) -> Reason | None:
     if most is None or rate.amount > most:
         return None
     if item is job:
-        text = f"Pays up to {_money(most)} {budget.currency} an hour, your rate is {_money(rate.amount)}"
-        if budget.max is None:
-            text = f"Pays from {_money(most)} {budget.currency} an hour, your rate is {_money(rate.amount)}"
+        bound = "from" if budget.max is None else "up to"
+        pay = f"{_money(most)} {budget.currency}"
+        text = f"Pays {bound} {pay} an hour, your rate is {_money(rate.amount)} {rate.currency}"
     else:
         text = f"Asks for {_money(rate.amount)} {rate.currency} an hour, within your budget"
     return Reason(ReasonKind.PAY_FITS, text)

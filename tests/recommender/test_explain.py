@@ -1,0 +1,151 @@
+"""Why and why not: the order of blockers, contributions that sum to the score, the rank among the eligible."""
+
+from __future__ import annotations
+
+import pytest
+
+from recommender.documents import JobStatus, Kind, Side
+from recommender.events import EventType
+from recommender.filters import JobFilter, TalentFilter, TermFilter
+from recommender.query import Blocker, Explanation, ListQuery, Mode, RankedPage, ReasonKind
+from tests.factories import NOW_MS, event, job, talent
+from tests.recommender.fakes import World, model
+
+SQL = JobFilter(skills=TermFilter(all=("sql",)))
+
+
+def world() -> World:
+    documents = [
+        *(talent(n, skills=("Go",), title="Data engineer") for n in range(1, 41)),
+        *(job(n, title=f"Job {n}", skills=("Go",) if n % 2 else ("SQL",)) for n in range(1, 121)),
+    ]
+    history = [
+        event(EventType.APPLY, "t1", "j2"),
+        event(EventType.VIEW, "t1", "j9"),
+        event(EventType.DISMISS, "t1", "j30"),
+        event(EventType.SHORTLIST, "t7", "j2"),
+        *(event(EventType.VIEW, "t8", f"j{n}") for n in range(1, 41)),
+    ]
+    return World(documents, history)
+
+
+async def explain(
+    w: World, talent_id: str = "t1", job_id: str = "j1", side: Side = Side.TALENT, **filters: object
+) -> Explanation:
+    defaults = {"job_filter": JobFilter(), "talent_filter": TalentFilter()}
+    return await w.recommender.explain(talent_id, job_id, side, **{**defaults, **filters})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("talent_id", "job_id"), [("t1", "nothing"), ("nobody", "j1"), ("nobody", "nothing")])
+@pytest.mark.parametrize("side", list(Side))
+async def test_what_does_not_exist_is_unknown(talent_id: str, job_id: str, side: Side) -> None:
+    found = await explain(world(), talent_id, job_id, side)
+    assert (found.blocked_by, found.rank, found.score, list(found.contributions)) == (Blocker.UNKNOWN, None, None, [])
+    assert ("nobody" in found.text, "nothing" in found.text) == (talent_id == "nobody", job_id == "nothing")
+
+
+async def test_the_first_blocker_is_named() -> None:
+    w = world()
+    w.events.add(event(EventType.DISMISS, "t1", "j2"))
+    w.catalogue.change(Kind.JOB, 2, status=JobStatus.CLOSED, expires_at_ms=1)
+    named = [(await explain(w, job_id="j2", job_filter=JobFilter(is_remote=True))).blocked_by]
+    for repair in ({"status": JobStatus.OPEN}, {"expires_at_ms": None}):
+        w.catalogue.change(Kind.JOB, 2, **repair)
+        named.append((await explain(w, job_id="j2", job_filter=JobFilter(is_remote=True))).blocked_by)
+    for undo in (EventType.UNDISMISS, EventType.WITHDRAW):
+        w.events.add(event(undo, "t1", "j2", occurred_at_ms=NOW_MS + 1))
+        named.append((await explain(w, job_id="j2", job_filter=JobFilter(is_remote=True))).blocked_by)
+    named.append((await explain(w, job_id="j2")).blocked_by)
+    assert named == [
+        Blocker.CLOSED,
+        Blocker.EXPIRED,
+        Blocker.DISMISSED,
+        Blocker.ALREADY_APPLIED,
+        Blocker.FILTER,
+        None,
+    ]
+
+
+async def test_each_side_has_its_own_eligibility_and_filter() -> None:
+    w = world()
+    w.catalogue.change(Kind.TALENT, 1, is_available=False)
+    w.catalogue.change(Kind.JOB, 1, status=JobStatus.DRAFT)
+    assert (await explain(w)).blocked_by is Blocker.CLOSED
+    assert (await explain(w, side=Side.CLIENT)).blocked_by is Blocker.UNAVAILABLE
+    none = TalentFilter(ids=())
+    assert (await explain(w, "t2", side=Side.CLIENT, job_filter=JobFilter(ids=()))).blocked_by is None
+    assert (await explain(w, "t2", side=Side.CLIENT, talent_filter=none)).blocked_by is Blocker.FILTER
+
+
+@pytest.mark.parametrize("talent_id", ["t1", "t3", "t8"])
+async def test_rank_and_score_are_those_of_the_list_and_contributions_sum_to_the_score(talent_id: str) -> None:
+    w = world()
+    query = ListQuery(
+        mode=Mode.RECOMMENDED, subject_kind=Kind.TALENT, subject_id=talent_id, filter=JobFilter(), first=200
+    )
+    page = (await w.recommender.lists([query]))[0]
+    assert isinstance(page, RankedPage)
+    for item in page.items[::13]:
+        found = await explain(w, talent_id, item.id)
+        assert (found.blocked_by, found.rank, found.score) == (None, item.rank, item.score)
+        total = sum(part.value for part in found.contributions)
+        assert total == pytest.approx(item.score, abs=1e-5 * max(1, abs(item.score)))
+        assert found.text.startswith(f"Ranked {item.rank} of {page.total}.")
+
+
+async def test_the_clients_side_ranks_talents() -> None:
+    w = world()
+    query = ListQuery(mode=Mode.RECOMMENDED, subject_kind=Kind.JOB, subject_id="j2", filter=TalentFilter(), first=5)
+    page = (await w.recommender.lists([query]))[0]
+    assert isinstance(page, RankedPage)
+    item = page.items[1]
+    found = await explain(w, item.id, "j2", Side.CLIENT)
+    assert (found.rank, found.score) == (2, item.score)
+    assert {part.signal for part in found.contributions} == {"history:t1", "history:t7", "history:t8"}
+    assert sum(part.value for part in found.contributions) == pytest.approx(item.score)
+
+
+async def test_contributions_name_the_events_they_come_from() -> None:
+    found = await explain(world(), job_id="j3")  # the twin of the applied j2
+    assert found.contributions[0].signal == "history:j2"
+    reason = found.contributions[0].reason
+    assert reason is not None
+    assert (reason.kind, reason.text) == (ReasonKind.SIMILAR_TO_ACTED_ON, "Because you applied to “Job 2”")
+    assert "Because you applied to “Job 2”." in found.text
+
+
+async def test_a_long_history_is_summed_up_behind_its_largest_parts() -> None:
+    found = await explain(world(), "t8", "j100")
+    signals = [part.signal for part in found.contributions]
+    assert (len(signals), signals[-1]) == (21, "history")
+
+
+async def test_content_is_explained_by_trait() -> None:
+    found = await explain(world(), "t3", "j1")
+    assert [part.signal for part in found.contributions] == ["skills:go", "popularity"]
+    assert found.contributions[0].reason is not None
+    assert found.contributions[0].reason.text == "Shares Go"
+
+
+async def test_behind_five_hundred_a_pair_is_said_to_rank_lower() -> None:
+    w = World([talent(1), *(job(n) for n in range(1, 601))], [event(EventType.SAVE, "t1", "j1")], model(jobs=600))
+    query = ListQuery(mode=Mode.RECOMMENDED, subject_kind=Kind.TALENT, subject_id="t1", filter=JobFilter(), first=600)
+    page = (await w.recommender.lists([query]))[0]
+    assert isinstance(page, RankedPage)
+    inside, outside = await explain(w, job_id=page.items[499].id), await explain(w, job_id=page.items[500].id)
+    assert (inside.blocked_by, inside.rank) == (None, 500)
+    assert (outside.blocked_by, outside.rank) == (Blocker.RANKED_LOWER, 501)
+    assert outside.text == "Eligible, but ranked 501 of 600."
+
+
+async def test_a_talent_known_from_events_alone_can_be_explained() -> None:
+    w = world()
+    w.events.add(event(EventType.SAVE, "ghost", "j5"))
+    assert (await explain(w, "ghost", "j6")).blocked_by is None
+    assert (await explain(w, "ghost", "j6", Side.CLIENT)).blocked_by is Blocker.UNKNOWN
+
+
+async def test_an_explanation_shows_nothing_to_anybody() -> None:
+    w = world()
+    await explain(w)
+    assert w.serving_log.served == []
