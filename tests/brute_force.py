@@ -313,7 +313,7 @@ def filters_of(draw: st.DrawFn, kind: Kind) -> Filter:
     """A filter of a few clauses: with many nothing would ever match."""
     clauses: dict[str, st.SearchStrategy[Any]] = {
         "ids": st.none() | few([*ids, "unknown"], 20),
-        "exclude_ids": few([*ids, "unknown"]),
+        "exclude_ids": few([*ids, "unknown"], 20),
         "skills": term_filters(),
         "categories": few([*CATEGORIES, "nowhere"]),
         "countries": few(COUNTRIES),

@@ -17,7 +17,7 @@ from pyroaring import BitMap
 
 from recommender import columns
 from recommender.columns import SetColumn
-from recommender.documents import Budget, BudgetType, Changes, Document, JobStatus, Kind, Money
+from recommender.documents import Budget, BudgetType, Changes, Document, JobStatus, Kind, Level, Money
 from recommender.filters import AttributeFilter, JobFilter, PayFilter, TalentFilter, TermFilter
 from recommender.id_order import IdOrder
 from recommender.mirror import Mirror
@@ -188,6 +188,48 @@ def test_a_bitmap_that_was_handed_out_does_not_change_with_the_mirror() -> None:
     assert list(found) == list(eligible) == [1, 2]
     found.add(77)
     assert not mirror.matching(wanted, NOW_MS)
+
+
+@pytest.mark.parametrize(
+    ("clauses", "expected"),
+    [
+        ({}, [1, 2]),
+        ({"ids": ()}, []),
+        ({"ids": ("j2", "j3", "x")}, [2]),
+        ({"exclude_ids": ("j2", "x")}, [1]),
+        ({"statuses": (JobStatus.DRAFT, JobStatus.OPEN)}, [1, 2, 3]),
+        ({"skills": TermFilter(all=("go", "SQL"))}, [1]),
+        ({"skills": TermFilter(any=("go", "nothing"))}, [1]),
+        ({"skills": TermFilter(none=("GO",))}, [2]),
+        ({"categories": ("büro", "x")}, [1]),
+        ({"countries": ("de", "fr")}, [1, 2]),
+        ({"levels": (Level.EXPERT,)}, [2]),
+        ({"client_ids": ("c1",)}, [1]),
+        ({"is_remote": False}, [2]),
+        ({"pay": PayFilter("usd", 50, None, budget_type=BudgetType.HOURLY)}, [1]),
+        ({"pay": PayFilter("usd", 51, None, budget_type=BudgetType.HOURLY)}, []),
+        ({"pay": PayFilter("usd", 51, None, True, BudgetType.HOURLY)}, [2]),
+        ({"attributes": (AttributeFilter("size", min=2, max=3),)}, [1]),
+        ({"attributes": (AttributeFilter("size"),)}, [1, 2]),
+        ({"attributes": (AttributeFilter("size", ("MANY",)), AttributeFilter("none", ("x",)))}, []),
+    ],
+)
+def test_each_clause_by_itself(clauses: dict[str, Any], expected: list[int]) -> None:
+    mirror = mirror_of(
+        job(
+            1,
+            skills=("Go", "sql"),
+            category="Bu\u0308ro",
+            country="DE",
+            client_id="c1",
+            is_remote=True,
+            budget=Budget(BudgetType.HOURLY, Decimal(20), Decimal(50), "USD"),
+            attributes={"size": "2.5"},
+        ),
+        job(2, country="FR", level=Level.EXPERT, is_remote=False, attributes={"size": "many"}),
+        job(3, status=JobStatus.DRAFT),
+    )
+    assert list(mirror.matching(JobFilter(**clauses), NOW_MS)) == expected
 
 
 def test_client_ids_and_attribute_names_compare_exactly() -> None:
