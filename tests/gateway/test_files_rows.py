@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.files.rows import (
+    EVENT_COLUMNS,
     JOB_COLUMNS,
     TALENT_COLUMNS,
     BadRowError,
@@ -257,3 +260,13 @@ def test_rows_with_ever_new_keys_fill_no_memory() -> None:
         events.parse(row(talent_id="t", job_id="j", type="VIEW", **{f"column{number}": "x"}))
     assert len(documents._plans) <= 1024
     assert len(events._pickers) <= 1024
+
+
+def test_the_documentation_lists_every_column_of_every_kind_and_no_other() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "importing.md").read_text()
+    listed = {
+        part.partition("\n")[0]: re.findall(r"^\| `(\w+)` \|", part, re.MULTILINE) for part in text.split("\n### ")[1:]
+    }
+    for name, known in (("Talents", TALENT_COLUMNS), ("Jobs", JOB_COLUMNS)):
+        assert sorted(listed[name]) == sorted([known.id, *known.columns, *known.pay, "updated_at"])
+    assert sorted(listed["Events"]) == sorted(EVENT_COLUMNS)
