@@ -1,12 +1,14 @@
-"""In CI nothing is skipped: a test that says it can't run there is a failure."""
+"""What holds for every test: in CI none is skipped, and none leaves its log set up for the next."""
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import TypeVar
 
 import pytest
+import structlog
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
@@ -26,3 +28,16 @@ def _unskipped(report: Report) -> Report:
         report.outcome = "failed"
         report.longrepr = f"Skipped, which CI does not allow: {report.longrepr}"
     return report
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    # A command run in the test's process sets up the log of the whole process, on a stderr that ends with the test.
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
+    for handler in root.handlers.copy():
+        if type(handler) is logging.StreamHandler:
+            root.removeHandler(handler)
+    structlog.reset_defaults()
