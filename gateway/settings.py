@@ -118,7 +118,9 @@ class Settings(BaseSettings):
         "The embedded stores share nothing and have none.",
     )
     currency: str = Field(
-        "USD", pattern=r"^[A-Z]{3}$", description="Currency (ISO 4217) of imported pay that does not say its own."
+        "USD",
+        pattern=r"^[A-Z]{3}$",
+        description="Currency (ISO 4217) of imported pay that does not say its own, and of pay sorts and facets.",
     )
     mutual_weight: float = Field(
         0.0,

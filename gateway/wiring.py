@@ -58,7 +58,7 @@ def open_stores(settings: Settings, *, must_exist: bool = False) -> Stores:
         check_data(settings)
     _make_directory(settings.data_dir)
     with ExitStack() as opened:
-        catalogue = SqliteCatalogue.open(settings.catalogue_path)
+        catalogue = SqliteCatalogue.open(settings.catalogue_path, currency=settings.currency)
         opened.callback(catalogue.close)
         events = SqliteEventLog.open(settings.events_path)
         opened.callback(events.close)

@@ -44,7 +44,7 @@ async def delete(context: Context, kind: Kind, given_input: DeleteInput) -> Dele
         wrong_kind = isinstance(error, WrongIdKindError)
         return _refused(UserErrorCode.WRONG_ID_KIND if wrong_kind else UserErrorCode.INVALID, str(error))
     erase = bool(given(given_input.erase))
-    receipt = await context.services.catalogue.delete(kind, document_id, erase=erase)
+    receipt = await context.services.catalogue.delete(kind, document_id, erase=erase, at_ms=context.now_ms)
     forgotten = await context.services.events.forget(SubjectKey(kind, document_id)) if erase else 0
     context.forget_loaded()
     if receipt is None and not forgotten:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -169,16 +170,14 @@ async def _upsert(
         if len(faults.errors) == before:
             patches.append((index, patch))
     catalogue = context.services.catalogue
-    outcomes = await catalogue.upsert(kind, [patch for _, patch in patches]) if patches else []
+    outcomes = await _write(context, kind, [patch for _, patch in patches])
     id_field = "talentId" if kind is Kind.TALENT else "jobId"
     refused = 0
     for (index, _), outcome in zip(patches, outcomes, strict=True):
         if outcome is PatchOutcome.STALE:
             faults.add(index, "updatedAt", UserErrorCode.CONFLICT, "what is kept is newer")
         elif outcome is PatchOutcome.DELETED:
-            message = (
-                "this id was deleted; only an `updatedAt` after the delete revives it, and nothing after an erasure"
-            )
+            message = "this id was deleted after the given `updatedAt`, or erased for good; nothing was written"
             faults.add(index, id_field, UserErrorCode.CONFLICT, message)
         refused += outcome in (PatchOutcome.STALE, PatchOutcome.DELETED)
     revision = (await catalogue.mirror(kind)).revision
@@ -190,6 +189,26 @@ async def _upsert(
             ConsistencyToken(talents=revision) if kind is Kind.TALENT else ConsistencyToken(jobs=revision)
         ),
     )
+
+
+async def _write(context: Context, kind: Kind, patches: Sequence[Patch]) -> list[PatchOutcome]:
+    """What became of each patch. One without a time is of now where it meets a tombstone, and so revives the id.
+
+    Elsewhere it stays without: stamped with now, it would lose against a feed whose clock is ahead.
+    """
+    if not patches:
+        return []
+    outcomes = await context.services.catalogue.upsert(kind, patches)
+    again = [
+        at
+        for at, outcome in enumerate(outcomes)
+        if outcome is PatchOutcome.DELETED and patches[at].updated_at_ms is None
+    ]
+    if again:
+        stamped = [replace(patches[at], updated_at_ms=context.now_ms) for at in again]
+        for at, outcome in zip(again, await context.services.catalogue.upsert(kind, stamped), strict=True):
+            outcomes[at] = outcome
+    return outcomes
 
 
 class _Fields:
@@ -283,6 +302,8 @@ def _money(value: MoneyInput) -> Money:
 
 def _budget(value: BudgetInput) -> Budget:
     low, high = given(value.min), given(value.max)
+    if low is None and high is None:
+        raise BadInputError("give min, max or both; a null budget clears it")
     if any(end is not None and end < 0 for end in (low, high)):
         raise BadInputError(f"min and max must be 0 or more; got min {low} and max {high}")
     if low is not None and high is not None and low > high:

@@ -59,7 +59,7 @@ class Counted:
 
 @dataclass
 class ServedMarket:
-    """Stores, services and a client. `now_ms` is the clock."""
+    """Stores, services and a client. `clock[0]` is now, in epoch milliseconds."""
 
     catalogue: Counted
     events: Counted

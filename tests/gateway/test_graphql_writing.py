@@ -8,6 +8,7 @@ import pytest
 
 from gateway.graphql.cursors import decode_token
 from gateway.graphql.ids import NodeType, relay_id
+from gateway.graphql.scalars import serialize_datetime
 from recommender.documents import Kind
 from recommender.errors import UnavailableError
 from recommender.events import EventType
@@ -355,10 +356,31 @@ async def test_a_deleted_job_is_gone_everywhere_and_can_come_back_when_it_is_new
         "node": None,
     }
     assert "j30" not in await jobs_of(market, "t1")
-    assert faults(await upsert_jobs(market, {"jobId": "j30"})) == [(0, ["jobs", "0", "jobId"], "CONFLICT")]
+    older = serialize_datetime(market.clock[0] - 1)
+    assert faults(await upsert_jobs(market, {"jobId": "j30", "updatedAt": older})) == [
+        (0, ["jobs", "0", "jobId"], "CONFLICT")
+    ]
     assert faults(await record(market, an_event())) == [(0, ["events", "0", "jobId"], "UNKNOWN_ID")]
-    payload = await upsert_jobs(market, {"jobId": "j30", "updatedAt": "2125-01-01T00:00:00Z"})
+    payload = await upsert_jobs(market, {"jobId": "j30", "updatedAt": serialize_datetime(market.clock[0] + 1)})
     assert payload["acceptedCount"] == 1
+
+
+async def test_an_upsert_without_a_time_is_of_now_and_revives_what_was_deleted_before(
+    service_market: ServedMarket,
+) -> None:
+    market = service_market
+    await delete(market, "deleteJob", "j30")
+    market.clock[0] += 1
+    payload = await upsert_jobs(market, {"jobId": "j30", "title": "Again"}, {"jobId": "new"})
+    assert (payload["acceptedCount"], payload["userErrors"]) == (2, [])
+    assert await market.data('{ job(jobId: "j30") { title } }') == {"job": {"title": "Again"}}
+
+
+async def test_a_budget_without_an_amount_is_refused(service_market: ServedMarket) -> None:
+    budget = {"type": "HOURLY", "currency": "USD", "min": None}
+    payload = await upsert_jobs(service_market, {"jobId": "b", "budget": budget})
+    assert faults(payload) == [(0, ["jobs", "0", "budget"], "INVALID")]
+    assert await service_market.data('{ job(jobId: "b") { id } }') == {"job": None}
 
 
 async def test_an_erased_talent_leaves_no_events_and_never_comes_back(service_market: ServedMarket) -> None:
