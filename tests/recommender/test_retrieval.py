@@ -103,9 +103,7 @@ def test_pages_tile_the_whole_order(problem: tuple[Terms, Ordinals], k: int) -> 
 
 @settings(max_examples=60, deadline=None)
 @given(problems(), st.data())
-def test_the_rank_of_an_item_is_its_place_in_a_full_sort(
-    problem: tuple[Terms, Ordinals], data: st.DataObject
-) -> None:
+def test_the_rank_of_an_item_is_its_place_in_a_full_sort(problem: tuple[Terms, Ordinals], data: st.DataObject) -> None:
     terms, candidates = problem
     if not len(candidates):
         return
