@@ -11,11 +11,12 @@ from threading import Lock
 
 from pyroaring import BitMap
 
+from gateway.adapters.drafts import Draft, Tombstone, checked_ids, is_id
 from gateway.adapters.sqlite import document_rows, text_index, tombstones
 from gateway.adapters.sqlite.database import Database
-from gateway.adapters.sqlite.document_rows import Draft, checked_ids, is_id
-from gateway.adapters.sqlite.text_index import TextIndex, TextMatch
-from gateway.adapters.sqlite.tombstones import Tombstone, Tombstones
+from gateway.adapters.sqlite.text_index import TextIndex
+from gateway.adapters.sqlite.tombstones import Tombstones
+from gateway.adapters.term_postings import TextMatch
 from recommender.documents import Changes, Document, Kind, Patch, PatchOutcome
 from recommender.filters import Filter
 from recommender.mirror import Mirror

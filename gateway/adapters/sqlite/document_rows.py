@@ -7,22 +7,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from gateway.adapters.documents import UPDATED_AT, Stored, content, document_from, json_from, stored_from
+from gateway.adapters.drafts import Draft
 from gateway.adapters.sqlite import text_index, tombstones
-from gateway.adapters.sqlite.documents import (
-    UPDATED_AT,
-    Stored,
-    content,
-    document_from,
-    json_from,
-    patched,
-    stored_from,
-)
-from gateway.adapters.sqlite.text_index import FIELD_WEIGHTS
-from recommender.documents import MAX_ID_BYTES, Changes, Document, Kind, Patch, PatchOutcome
-from recommender.errors import BadInputError
+from gateway.adapters.term_postings import FIELD_WEIGHTS
+from recommender.documents import Changes, Document, Kind
 
 Key = TypeVar("Key", int, str, int | str, bytes)
 
@@ -46,23 +37,6 @@ DDL = (
     "CREATE TABLE revisions (kind TEXT PRIMARY KEY, revision INTEGER NOT NULL) WITHOUT ROWID",
     "INSERT INTO revisions VALUES ('talent', 0), ('job', 0)",
 )
-
-
-def is_id(text: str) -> bool:
-    """Whether a text can be an id: 1 to 256 bytes of UTF-8."""
-    try:
-        return 0 < len(text.encode()) <= MAX_ID_BYTES
-    except UnicodeEncodeError:
-        return False
-
-
-def checked_ids(ids: Iterable[str]) -> list[str]:
-    """The distinct ids, in order. Raises BadInputError for what cannot be one."""
-    distinct = list(dict.fromkeys(ids))
-    for text in distinct:
-        if not is_id(text):
-            raise BadInputError(f"an id must be 1 to {MAX_ID_BYTES} bytes of UTF-8; got {text[:40]!a}")
-    return distinct
 
 
 def revision_of(connection: sqlite3.Connection, kind: Kind) -> int:
@@ -118,30 +92,6 @@ def changes_since(connection: sqlite3.Connection, kind: Kind, since: int, limit:
         [document_from(kind, ordinal, name, json) for revision, ordinal, name, json in rows if revision <= reached],
         [ordinal for revision, ordinal in gone if revision <= reached],
     )
-
-
-@dataclass(slots=True)
-class Draft:
-    """A document while patches are applied to it.
-
-    ordinal: None as long as it has none. before, after: None as long as it does not exist.
-    """
-
-    ordinal: int | None
-    before: Stored | None
-    after: Stored | None
-
-    def apply(self, kind: Kind, patch: Patch) -> PatchOutcome:
-        """Apply a patch unless it is older than what is there."""
-        current = self.after
-        if current is None:
-            self.after = patched(kind, {}, patch)
-            return PatchOutcome.CREATED
-        kept_at = current.get(UPDATED_AT)
-        if patch.updated_at_ms is not None and kept_at is not None and patch.updated_at_ms < kept_at:
-            return PatchOutcome.STALE
-        self.after = patched(kind, current, patch)
-        return PatchOutcome.UNCHANGED if content(self.after) == content(current) else PatchOutcome.UPDATED
 
 
 def drafts_of(connection: sqlite3.Connection, kind: Kind, ids: Sequence[str]) -> dict[str, Draft]:

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from threading import Lock
 
 import numpy as np
-import numpy.typing as npt
 from pyroaring import BitMap
 
-from gateway.adapters.sqlite.documents import Stored
-from recommender.columns import bitmap_of, ordinals_in
+from gateway.adapters.documents import Stored
+from gateway.adapters.term_postings import HEAVIEST, TermPostings, TextMatch, relevance_by_term
+from recommender.columns import bitmap_of
 from recommender.documents import Kind
 from recommender.text import terms
 
-# Relevance of a term is the sum of the weights of the fields that have it.
-FIELD_WEIGHTS = {"title": 3, "skills": 2, "description": 1}
-HEAVIEST = sum(FIELD_WEIGHTS.values())
 TERMS_KEPT = 512  # bitmaps of recently asked terms; one over 156,000 documents takes at most 20 kB
 
 _TABLE = {Kind.TALENT: "talents_text", Kind.JOB: "jobs_text"}
@@ -41,14 +37,7 @@ DDL = tuple(_create(table) for table in _TABLE.values())
 
 def indexed_terms(stored: Stored) -> str:
     """The text of a document as FTS5 gets it: distinct terms, each behind its relevance."""
-    relevance: dict[str, int] = {}
-    for name, weight in FIELD_WEIGHTS.items():
-        value = stored.get(name)
-        if value:
-            # A line break keeps words of two skills apart; tokens never reach across one.
-            for term in terms(value if isinstance(value, str) else "\n".join(value)):
-                relevance[term] = relevance.get(term, 0) + weight
-    return " ".join(f"{weight}{term}" for term, weight in relevance.items())
+    return " ".join(f"{weight}{term}" for term, weight in relevance_by_term(stored).items())
 
 
 def add(connection: sqlite3.Connection, kind: Kind, rows: Iterable[tuple[int, Stored]]) -> None:
@@ -72,32 +61,6 @@ def recreate(connection: sqlite3.Connection, kind: Kind) -> None:
     """Start the index of one kind anew, empty."""
     connection.execute(f"DROP TABLE {_TABLE[kind]}")
     connection.execute(_create(_TABLE[kind]))
-
-
-@dataclass(frozen=True, slots=True)
-class TermPostings:
-    """The documents with one term: all of them, and by how relevant the term is in them. Never changed once made."""
-
-    documents: BitMap
-    by_relevance: tuple[tuple[int, BitMap], ...]
-
-
-class TextMatch:
-    """Documents that have every one of some terms, and their relevance. None of its bitmaps may be changed."""
-
-    def __init__(self, postings: Sequence[TermPostings]) -> None:
-        self._postings = postings
-        first, *others = sorted((posting.documents for posting in postings), key=len)
-        self.documents: BitMap = BitMap.intersection(first, *others)
-
-    def relevance(self, ordinals: npt.NDArray[np.uint32]) -> npt.NDArray[np.float64]:
-        """RELEVANCE of documents that match: the sum over terms of the weights of the fields that have the term."""
-        values = np.zeros(len(ordinals))
-        asked = bitmap_of(ordinals)
-        for posting in self._postings:
-            for weight, documents in posting.by_relevance:
-                values[np.searchsorted(ordinals, ordinals_in(documents & asked))] += weight
-        return values
 
 
 class TextIndex:

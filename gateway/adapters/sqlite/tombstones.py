@@ -6,9 +6,9 @@ import hashlib
 import hmac
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from recommender.documents import Kind, Patch
+from gateway.adapters.drafts import Tombstone
+from recommender.documents import Kind
 
 DDL = (
     "CREATE TABLE tombstones (kind TEXT NOT NULL, mark BLOB NOT NULL, ordinal INTEGER NOT NULL, "
@@ -19,21 +19,6 @@ DDL = (
     "CREATE TABLE secrets (name TEXT PRIMARY KEY, key BLOB NOT NULL) WITHOUT ROWID",
     "INSERT INTO secrets VALUES ('tombstones', randomblob(32))",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Tombstone:
-    """A deleted document. updated_at_ms: what a patch must be newer than to revive it."""
-
-    ordinal: int
-    updated_at_ms: int | None
-    is_erased: bool
-
-    def yields_to(self, patch: Patch) -> bool:
-        """Whether a patch revives the document."""
-        if self.is_erased or patch.updated_at_ms is None:
-            return False
-        return self.updated_at_ms is None or patch.updated_at_ms > self.updated_at_ms
 
 
 def since(connection: sqlite3.Connection, kind: Kind, revision: int, limit: int) -> list[tuple[int, int]]:
