@@ -51,7 +51,7 @@ def fit_jobs(affinity: sp.csr_matrix, hyper: Hyperparameters, on_iteration: OnIt
             regularization=hyper.regularization,
             alpha=1.0,  # the confidences come ready
             iterations=hyper.iterations,
-            use_cg=True,  # Cholesky takes 4.6 times as long at 64 factors for the same recall
+            use_cg=True,  # Cholesky takes 3 to 5 times the CPU at 64 factors for the same recall@20
             random_state=hyper.seed,
         )
         model.fit(
