@@ -75,9 +75,9 @@ def build_trial(split: Split, max_talents: int = MAX_TALENTS, seed: int = 0) -> 
 
 
 def top_lists(scorer: Scorer, trial: Trial, k: int) -> metrics.Lists:
-    """The k best unseen jobs of each asked talent (talents × k rows of jobs), padded with -1.
+    """The k best unseen jobs of each asked talent (talents × k rows of jobs), ties to the lower row, padded with -1.
 
-    Ties within a list go to the lower row; which of those tied at its end are in it is arbitrary and deterministic.
+    So the first 20 of 100 are the same as the 20 best.
     """
     jobs = trial.seen.shape[1]
     lists = np.full((len(trial.talents), k), -1, dtype=np.int64)
@@ -89,7 +89,7 @@ def top_lists(scorer: Scorer, trial: Trial, k: int) -> metrics.Lists:
         seen = trial.seen[talents]
         scores[np.repeat(np.arange(len(talents)), np.diff(seen.indptr)), seen.indices] = -np.inf
         places = min(k, jobs)
-        best = np.sort(_best(scores, places), axis=1)
+        best = np.sort(_first_of_ties(scores, _best(scores, places)), axis=1)
         values = np.take_along_axis(scores, best, axis=1)
         order = np.argsort(-values, axis=1, kind="stable")
         best, values = np.take_along_axis(best, order, axis=1), np.take_along_axis(values, order, axis=1)
@@ -116,6 +116,18 @@ def _best(scores: Scores, places: int) -> npt.NDArray[np.intp]:
     values = np.take_along_axis(padded, columns, axis=1)
     within = np.argpartition(values, values.shape[1] - places, axis=1)[:, values.shape[1] - places :]
     best: npt.NDArray[np.intp] = np.minimum(np.take_along_axis(columns, within, axis=1), jobs - 1)  # -inf either way
+    return best
+
+
+def _first_of_ties(scores: Scores, best: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """`best` with the lowest columns of those that tie for its last place."""
+    places = best.shape[1]
+    last = np.take_along_axis(scores, best, axis=1).min(axis=1, keepdims=True)
+    tied = (scores >= last).sum(axis=1) > places
+    for row in np.flatnonzero(tied & np.isfinite(last[:, 0])).tolist():
+        above = np.flatnonzero(scores[row] > last[row])
+        level = np.flatnonzero(scores[row] == last[row])
+        best[row] = np.concatenate([above, level[: places - len(above)]])
     return best
 
 

@@ -88,6 +88,16 @@ def test_the_best_are_found_however_wide_the_rows(jobs: int, places: int, distin
     assert np.array_equal(found, np.sort(scores, axis=1)[:, jobs - places :])
 
 
+def test_the_beginning_of_a_long_list_is_the_short_list_ties_and_all() -> None:
+    split = split_of(views("t1 j0", *(f"t2 j{n}" for n in range(1, 400))), views("t1 j7"))
+    trial = build_trial(split)
+    scorer = Fixed(np.random.default_rng(0).integers(0, 4, (2, 400)))
+    long, short = top_lists(scorer, trial, 150), top_lists(scorer, trial, 7)
+    assert long[:, :7].tolist() == short.tolist()
+    order = sorted(range(1, 400), key=lambda job: (-scorer.table[0, job], job))
+    assert long[0].tolist() == order[:150]
+
+
 def test_a_perfect_order_measures_one_and_every_metric_is_there() -> None:
     split = split_of(views("t1 j1", "t2 j2", "t2 j3"), views("t1 j3"))
     trial = build_trial(split)
