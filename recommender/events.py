@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from recommender.documents import Kind, Side
+from recommender.documents import MAX_ID_BYTES, Kind, Side
+from recommender.errors import BadInputError
 
 
 class EventType(enum.Enum):
@@ -118,3 +120,34 @@ def in_force(events: Iterable[Event]) -> list[Event]:
         else:
             standing.setdefault((event.talent_id, event.job_id, event.actor, event.type), []).append(event)
     return sorted((event for group in standing.values() for event in group), key=lambda e: e.order)
+
+
+def check_events(events: Sequence[Event]) -> None:
+    """What every event log refuses: ids, values and times that it would not give back as they came.
+
+    Raises BadInputError that names the first such event by its index.
+    """
+    for index, event in enumerate(events):
+        for name, text in (("event_id", event.event_id), ("talent_id", event.talent_id), ("job_id", event.job_id)):
+            _check_id(index, name, text)
+        if event.recommendation_id is not None:
+            _check_id(index, "recommendation_id", event.recommendation_id)
+        if event.value is not None and not (math.isfinite(event.value) and event.value > 0):
+            raise BadInputError(f"event {index}: value must be a finite number above 0; got {event.value}")
+        if event.occurred_at_ms is not None and not -(2**63) <= event.occurred_at_ms < 2**63:
+            raise BadInputError(f"event {index}: occurred_at_ms must fit in 64 bits; got {event.occurred_at_ms}")
+
+
+def is_event_id(text: str) -> bool:
+    """Whether a log can keep the id: 1 to 256 bytes of UTF-8 without NUL."""
+    if text.isascii():  # nearly always, and then bytes are characters
+        return 0 < len(text) <= MAX_ID_BYTES and "\0" not in text
+    try:
+        return len(text.encode()) <= MAX_ID_BYTES and "\0" not in text
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+
+
+def _check_id(index: int, name: str, text: str) -> None:
+    if not is_event_id(text):
+        raise BadInputError(f"event {index}: {name} must be 1 to {MAX_ID_BYTES} bytes of UTF-8 without NUL")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
@@ -12,9 +11,8 @@ from hashlib import blake2b
 from pathlib import Path
 
 from gateway.adapters.sqlite.database import Database, GroupCommit
-from recommender.documents import MAX_ID_BYTES, Kind, Side
-from recommender.errors import BadInputError
-from recommender.events import Event, EventType
+from recommender.documents import Kind, Side
+from recommender.events import Event, EventType, check_events, is_event_id
 from recommender.ports import Appended, LogState, SubjectKey
 
 PART = "event log"
@@ -95,8 +93,7 @@ class SqliteEventLog:
 
     async def append(self, events: Sequence[Event]) -> list[Appended]:
         """See the port. Raises BadInputError, and writes nothing, when an event cannot be kept as it is."""
-        for index, event in enumerate(events):
-            _check(index, event)
+        check_events(events)
         return await self._group.submit(events) if events else []
 
     async def history(
@@ -179,29 +176,6 @@ class SqliteEventLog:
         return int(count)
 
 
-def _check(index: int, event: Event) -> None:
-    """Refuse what SQLite would not give back as it came."""
-    for name, text in (("event_id", event.event_id), ("talent_id", event.talent_id), ("job_id", event.job_id)):
-        if not _is_id(text):
-            raise BadInputError(f"event {index}: {name} must be 1 to {MAX_ID_BYTES} bytes of UTF-8 without NUL")
-    quoted = event.recommendation_id
-    if quoted is not None and not _is_id(quoted):
-        raise BadInputError(f"event {index}: recommendation_id must be 1 to {MAX_ID_BYTES} bytes of UTF-8 without NUL")
-    if event.value is not None and not (math.isfinite(event.value) and event.value > 0):
-        raise BadInputError(f"event {index}: value must be a finite number above 0; got {event.value}")
-    if event.occurred_at_ms is not None and not -(2**63) <= event.occurred_at_ms < 2**63:
-        raise BadInputError(f"event {index}: occurred_at_ms must fit in 64 bits; got {event.occurred_at_ms}")
-
-
-def _is_id(text: str) -> bool:
-    if text.isascii():  # nearly always, and then bytes are characters
-        return 0 < len(text) <= MAX_ID_BYTES and "\0" not in text
-    try:
-        return len(text.encode()) <= MAX_ID_BYTES and "\0" not in text
-    except UnicodeEncodeError:  # a lone surrogate
-        return False
-
-
 def _append_all(connection: sqlite3.Connection, batches: Sequence[Sequence[Event]]) -> list[list[Appended]]:
     """Write the batches of one group, in order, and say for each event of each what became of it."""
     events = [event for batch in batches for event in batch]
@@ -278,7 +252,7 @@ def _numbers(connection: sqlite3.Connection, kind: Kind, ids: set[str]) -> dict[
 
 def _subject(connection: sqlite3.Connection, subject: SubjectKey) -> tuple[int, int] | None:
     """Number and version of a subject; None for one that has no events, or whose id none can have."""
-    if not _is_id(subject.id):
+    if not is_event_id(subject.id):
         return None
     row: tuple[int, int] | None = connection.execute(_VERSION, (subject.kind.value, subject.id)).fetchone()
     return row

@@ -1,0 +1,1 @@
+"""Adapters over Redis or Valkey: the event log of production."""
