@@ -25,7 +25,7 @@ from recommender.mirror import Mirror
 from recommender.model import Factors, Model, Ordinals
 from recommender.ports import Catalogue, EventLog, SubjectKey
 from recommender.retrieval import best, ordinals_from_bitmap
-from recommender.scoring import CHUNK_ROWS, Dense, Scores, Terms, float32_margin
+from recommender.scoring import CHUNK_ROWS, Dense, Scores, Terms, float32_margin, score
 from recommender.versions import LoadedModel, LoadedSide
 
 T = TypeVar("T")
@@ -147,15 +147,29 @@ class _Pool:
         return gathered
 
     @cached_property
+    def prior(self) -> Scores | None:
+        """What popularity adds to each item's score; None when it adds nothing."""
+        return score(Terms(self.loaded.side, bias=self.loaded.prior), self.ordinals) if self.loaded.prior else None
+
+    @cached_property
+    def nominators(self) -> Factors:
+        """Rows whose product with (vector, 1) is the score: the factors, and the prior as one more column."""
+        if self.prior is None:
+            return self.factors
+        return np.hstack([self.factors, self.prior[:, None].astype(np.float32)])
+
+    @cached_property
     def sample(self) -> Factors:
         """Rows at equal distances, transposed."""
         step = max(1, len(self.ordinals) // SAMPLED)
-        return np.ascontiguousarray(self.factors[::step].T)
+        return np.ascontiguousarray(self.nominators[::step].T)
 
     @cached_property
     def margin(self) -> float:
-        """See scoring.approximate, for unit vectors."""
-        return float32_margin(self.factors.shape[1], float(self.loaded.side.norms.max(initial=0.0)))
+        """See scoring.approximate, for unit vectors. Rounding the prior to float32 costs no more than one more term."""
+        rows = self.nominators
+        lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+        return float32_margin(rows.shape[1] + 1, float(lengths.max(initial=0.0)))
 
     @cached_property
     def popular(self) -> tuple[Ordinals, Scores]:
@@ -168,7 +182,7 @@ class _Pool:
 
     def warm(self) -> None:
         """Lay out everything before threads race for it."""
-        _ = (self.ids, self.id_keys, self.factors, self.sample, self.margin, self.popular, self.loaded.side.gram)
+        _ = (self.ids, self.id_keys, self.nominators, self.sample, self.margin, self.popular, self.loaded.side.gram)
 
     def places_of(self, ids: set[str]) -> Places:
         """Places of those ids that are in the pool, ascending."""
@@ -268,7 +282,7 @@ def _from_content(
     if weighted:
         terms = Terms(
             pool.loaded.side,
-            sparse=(content_term(weighted, postings, pool.population),),
+            sparse=(content_term(weighted, postings),),
             bias=(pool.loaded.popularity,),
         )
         candidates = np.delete(pool.ordinals, subject.excluded)
@@ -289,10 +303,11 @@ def _from_interests(pool: _Pool, subjects: Sequence[_Subject]) -> list[SubjectLi
     2 ms a subject at 150,000 items. A guess that was too high, or so low that ties crowd in, is served by `best`.
     """
     vectors = np.stack([subject.interest.vector for subject in subjects])
-    units = (vectors / np.sqrt(np.sum(vectors * vectors, axis=1))[:, None]).astype(np.float32)
+    wide = vectors if pool.prior is None else np.hstack([vectors, np.ones((len(vectors), 1))])
+    units = (wide / np.sqrt(np.sum(wide * wide, axis=1))[:, None]).astype(np.float32)
     wanted = np.array([pool.k + len(subject.excluded) for subject in subjects])
     thresholds = _guess_thresholds(units @ pool.sample, wanted, len(pool.ordinals))
-    owners, places, rough = _nominees(pool.factors, units, (thresholds - 2 * pool.margin).astype(np.float32))
+    owners, places, rough = _nominees(pool.nominators, units, (thresholds - 2 * pool.margin).astype(np.float32))
     bounds = np.searchsorted(owners, np.arange(len(subjects) + 1))
     reached = np.bincount(owners[rough >= thresholds[owners]], minlength=len(subjects))
     # Excluded items may be among those that reach it: `wanted` counts them in.
@@ -301,9 +316,9 @@ def _from_interests(pool: _Pool, subjects: Sequence[_Subject]) -> list[SubjectLi
     scores = np.empty(len(owners))
     for start in range(0, len(chosen), CHUNK_ROWS):
         chunk = chosen[start : start + CHUNK_ROWS]
-        wide = pool.factors[places[chunk]].astype(np.float64)
-        wide *= vectors[owners[chunk]]
-        scores[chunk] = wide.sum(axis=1) + 0.0
+        products = pool.factors[places[chunk]].astype(np.float64)
+        products *= vectors[owners[chunk]]
+        scores[chunk] = products.sum(axis=1) + (0.0 if pool.prior is None else pool.prior[places[chunk]])
     return [
         _settled(pool, subject, places[low:high], scores[low:high]) if sure else _one_by_one(pool, subject)
         for subject, low, high, sure in zip(subjects, bounds[:-1], bounds[1:], is_sure.tolist(), strict=True)
@@ -355,6 +370,6 @@ def _settled(pool: _Pool, subject: _Subject, places: Places, scores: Scores) -> 
 
 
 def _one_by_one(pool: _Pool, subject: _Subject) -> SubjectList:
-    terms = Terms(pool.loaded.side, dense=(Dense("interest", subject.interest.vector),))
+    terms = Terms(pool.loaded.side, dense=(Dense("interest", subject.interest.vector),), bias=pool.loaded.prior)
     ordinals, scores = best(terms, np.delete(pool.ordinals, subject.excluded), pool.k, pool.mirror)
     return SubjectList(subject.id, pool.ids[np.searchsorted(pool.ordinals, ordinals)].tolist(), scores)

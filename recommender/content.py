@@ -101,11 +101,9 @@ def weigh(traits: Sequence[Trait], postings: Mapping[Trait, BitMap], population:
     return tuple(weighted)
 
 
-def content_term(weighted: Sequence[WeightedTrait], postings: Mapping[Trait, BitMap], population: BitMap) -> Sparse:
-    """Units that each item of the population shares."""
-    holders = [
-        (np.asarray((postings[item.trait] & population).to_array(), dtype=np.uint32), item.units) for item in weighted
-    ]
+def content_term(weighted: Sequence[WeightedTrait], postings: Mapping[Trait, BitMap]) -> Sparse:
+    """Units that each holder of a trait shares."""
+    holders = [(np.asarray(postings[item.trait].to_array(), dtype=np.uint32), item.units) for item in weighted]
     table = np.zeros(max((int(found[-1]) + 1 for found, _ in holders if len(found)), default=0))
     for found, units in holders:
         table[found] += units
@@ -113,8 +111,8 @@ def content_term(weighted: Sequence[WeightedTrait], postings: Mapping[Trait, Bit
     return Sparse("content", ordinals, table[ordinals])
 
 
-def popularity_bias(side: Side) -> Bias:
-    """Decayed popularity scaled into [0, ½], so that it never outweighs one unit of content."""
+def popularity_bias(side: Side, most: float = 0.5) -> Bias:
+    """Decayed popularity scaled into [0, most]: by default it never outweighs one unit of content."""
     popularity: Scores = np.maximum(side.popularity.astype(np.float64), 0.0)
-    most = float(popularity.max(initial=0.0))
-    return Bias("popularity", popularity / (2 * most) if most > 0 else popularity)
+    largest = float(popularity.max(initial=0.0))
+    return Bias("popularity", popularity / largest * most if largest > 0 else popularity)

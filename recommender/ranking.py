@@ -34,7 +34,7 @@ class Draft:
     """A list in the making, filled in step by step. `place` is its query's place in the batch.
 
     history: every event of the subject until now. mirror: of the items. chosen: what matches filter and text.
-    snapshot: None until it is found or made. postings: of the traits, by trait.
+    snapshot: None until it is found or made. postings: of its traits, by trait.
     """
 
     place: int
@@ -52,7 +52,7 @@ class Draft:
 
     @property
     def terms(self) -> Terms:
-        """The score of the list, once its snapshot and postings are there."""
+        """The score of the list, once its snapshot is there."""
         if self._terms is None:
             self._terms = _terms_of(self)
         return self._terms
@@ -112,9 +112,14 @@ def own_row(draft: Draft) -> Interest:
 
 
 def content_snapshot(draft: Draft) -> Snapshot:
-    """What a list without a vector is ranked by: its traits as weighed now, popularity when there are none."""
+    """What a list without a vector is ranked by: what is shared with it now, popularity when that is nothing.
+
+    The shared units are kept with the list: a document that changes while it is paged must not move in it.
+    """
     weighted = weigh(draft.traits, draft.postings, draft.mirror.eligible(draft.now_ms))
-    return Snapshot(Strategy.CONTENT if weighted else Strategy.POPULAR, None, weighted)
+    if not weighted:
+        return Snapshot(Strategy.POPULAR, None)
+    return Snapshot(Strategy.CONTENT, None, weighted, content_term(weighted, draft.postings))
 
 
 def _terms_of(draft: Draft) -> Terms:
@@ -122,11 +127,9 @@ def _terms_of(draft: Draft) -> Terms:
     if snapshot.interest is not None:
         if draft.query.mode is Mode.SIMILAR:
             return Terms(side.side, dense=(Dense("similarity", snapshot.interest.vector, side.inverse_norms),))
-        return Terms(side.side, dense=(Dense("interest", snapshot.interest.vector),))
-    if not snapshot.traits:
-        return Terms(side.side, bias=(side.popularity,))
-    content = content_term(snapshot.traits, draft.postings, draft.mirror.eligible(draft.now_ms))
-    return Terms(side.side, sparse=(content,), bias=(side.popularity,))
+        return Terms(side.side, dense=(Dense("interest", snapshot.interest.vector),), bias=side.prior)
+    shared = () if snapshot.content is None else (snapshot.content,)
+    return Terms(side.side, sparse=shared, bias=(side.popularity,))
 
 
 def hidden_ids(query: ListQuery, history: Sequence[Event]) -> set[str]:

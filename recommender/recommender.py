@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 
 import numpy as np
 
-from recommender.content import Trait, traits_from
+from recommender.content import traits_from
 from recommender.documents import Document, Job, Kind, Side, Talent
 from recommender.eligibility import types_in_force
 from recommender.errors import CursorExpiredError, TandemError
@@ -55,6 +55,7 @@ from recommender.ranking import (
     top_to_rerank,
 )
 from recommender.reasons import ActedOn, reasons_for, told_of, told_to_profile
+from recommender.scoring import Terms, score
 from recommender.search import Facet, FacetField, FacetRequest
 from recommender.snapshots import Snapshot, Snapshots, check_position, position_digest
 from recommender.versions import LoadedModel, Versions
@@ -254,12 +255,12 @@ class Recommender:
         return _Documents({kind: [document for document in of_kind if document is not None] for kind, of_kind in found})
 
     async def _choose(self, drafts: Sequence[Draft]) -> None:
-        """What matches each list's filter and text, and the postings of all traits."""
+        """What matches each list's filter and text, and the postings of the traits of those that begin."""
         for kind in Kind:
             group = [draft for draft in drafts if draft.query.item_kind is kind]
             if not group:
                 continue
-            traits = dict.fromkeys(trait for draft in group for trait in _traits_of(draft))
+            traits = dict.fromkeys(trait for draft in group for trait in draft.traits)
             asked = [(draft.query.filter, draft.query.text) for draft in group]
             requests = list(dict.fromkeys([*asked, *(trait.request(kind) for trait in traits)]))
             found = await self._catalogue.matching(kind, requests, group[0].now_ms)
@@ -427,13 +428,6 @@ def _is_missing(mirror: Mirror, document_id: str) -> bool:
     return mirror.ordinals_of([document_id])[0] is None
 
 
-def _traits_of(draft: Draft) -> Sequence[Trait]:
-    """What postings the list needs."""
-    if draft.snapshot is None:
-        return draft.traits
-    return [weighted.trait for weighted in draft.snapshot.traits]
-
-
 def _served_list(draft: Draft, page: RankedPage) -> ServedList:
     query = draft.query
     return ServedList(
@@ -461,9 +455,13 @@ def _told(requests: Sequence[tuple[RankedPage, RankedItem]]) -> list[Naming]:
         interest, kind = context.snapshot.interest, context.query.item_kind
         if interest is None or not len(interest.rows):
             continue
-        side = context.loaded.side(kind).side
+        loaded = context.loaded.side(kind)
+        side = loaded.side
         items = np.array([requests[place][1].ordinal for place in places], dtype=np.uint32)
         parts = shares(interest, side, context.loaded.model.manifest.hyperparameters, side.rows(items))
+        if context.query.mode is Mode.RECOMMENDED:  # what is there for its popularity is not there because of them
+            prior = score(Terms(side, bias=loaded.prior), items)
+            parts[parts.sum(axis=1) <= prior] = 0.0
         acted = side.ordinals[interest.rows]
         sentences = _sentences(context, context.mirror.ids_of(acted))
         for place, values in zip(places, parts, strict=True):

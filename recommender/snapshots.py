@@ -13,9 +13,10 @@ from recommender.interest import Interest
 from recommender.model import Ordinals
 from recommender.query import ListQuery, Pins, Position, Strategy
 from recommender.retrieval import After
-from recommender.scoring import Scores
+from recommender.scoring import Scores, Sparse
 
-KEPT: Final = 2_000  # of some 10 KB each
+KEPT: Final = 2_000  # of some 10 KB each, where a vector gives the order
+KEPT_BYTES: Final = 256_000_000  # shared content is 12 bytes for each item that shares something
 LIFE_MS: Final = 86_400_000  # cursors live 24 hours
 
 
@@ -34,11 +35,13 @@ class Snapshot:
     """All that a list's order depends on besides the pinned model and the documents themselves.
 
     interest: with COLLABORATIVE, of a history; vector alone counts for a similar list (then rows are empty).
+    traits, content: what an item may share with the subject, and what each item did share when the list began.
     """
 
     strategy: Strategy
     interest: Interest | None
     traits: tuple[WeightedTrait, ...] = ()
+    content: Sparse | None = None
     prefix: Prefix | None = None
 
     @property
@@ -46,9 +49,15 @@ class Snapshot:
         """Tells whether a snapshot that was rebuilt is the one a cursor was issued from.
 
         Vectors are left out: another processor may differ in their last bit. The score of the cursor's item tells.
+        So is shared content: every job that is posted adds to it, and would end every list of another process.
         """
         prefix = b"" if self.prefix is None else self.prefix.ordinals.tobytes()
         return _digest(repr((self.strategy, self.traits)).encode() + prefix)
+
+    @property
+    def content_bytes(self) -> int:
+        """Size of the shared content."""
+        return 0 if self.content is None else self.content.ordinals.nbytes + self.content.values.nbytes
 
 
 def _digest(content: bytes) -> str:
@@ -79,6 +88,7 @@ class Snapshots:
 
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[Pins, str], Snapshot] = OrderedDict()
+        self._content_bytes = 0
 
     def get(self, pins: Pins, digest: str, now_ms: int) -> Snapshot | None:
         """The snapshot behind a position; None when it was dropped or is older than its cursors live."""
@@ -89,8 +99,10 @@ class Snapshots:
         return found
 
     def put(self, pins: Pins, digest: str, snapshot: Snapshot) -> None:
-        """Keep a snapshot, dropping the one that was not used for longest when there are too many."""
+        """Keep a snapshot, dropping those that were not used for longest while there is too much."""
+        before = self._kept.pop((pins, digest), None)
+        self._content_bytes += snapshot.content_bytes - (0 if before is None else before.content_bytes)
         self._kept[pins, digest] = snapshot
-        self._kept.move_to_end((pins, digest))
-        if len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
+        while len(self._kept) > KEPT or (self._content_bytes > KEPT_BYTES and len(self._kept) > 1):
+            _, gone = self._kept.popitem(last=False)
+            self._content_bytes -= gone.content_bytes

@@ -54,7 +54,7 @@ def test_rare_traits_weigh_more_in_whole_units_and_absent_ones_nothing() -> None
         ("de", 1),
         ("data", 5),
     ]
-    term = content_term(weighted, postings, everybody)
+    term = content_term(weighted, postings)
     assert dict(zip(term.ordinals.tolist(), term.values.tolist(), strict=True)) == {
         1: 14.0,
         2: 3.0,

@@ -127,6 +127,16 @@ async def test_content_is_explained_by_trait() -> None:
     assert found.contributions[0].reason.text == "Shares Go"
 
 
+async def test_contributions_sum_to_the_score_of_who_cannot_be_listed_too() -> None:
+    w = world()
+    w.catalogue.change(Kind.TALENT, 20, is_available=False)
+    w.catalogue.change(Kind.JOB, 21, expires_at_ms=NOW_MS)
+    for found in (await explain(w, "t20", "j41", Side.CLIENT), await explain(w, "t3", "j21")):
+        assert found.blocked_by in (Blocker.UNAVAILABLE, Blocker.EXPIRED)
+        assert found.contributions[0].signal == "skills:go"
+        assert found.score == sum(part.value for part in found.contributions)
+
+
 async def test_behind_five_hundred_a_pair_is_said_to_rank_lower() -> None:
     w = World([talent(1), *(job(n) for n in range(1, 601))], [event(EventType.SAVE, "t1", "j1")], model(jobs=600))
     query = ListQuery(mode=Mode.RECOMMENDED, subject_kind=Kind.TALENT, subject_id="t1", filter=JobFilter(), first=600)

@@ -292,6 +292,19 @@ async def test_paging_neither_repeats_nor_skips_while_jobs_close_and_events_come
     assert [name for name in seen if name in before and name not in gone] == [n for n in before if n not in gone]
 
 
+@pytest.mark.parametrize("options", [Options(), Options(max_per_client=1)])
+async def test_a_document_that_changes_does_not_move_in_a_list_that_is_paged(options: Options) -> None:
+    w = world()
+    query = jobs_for("t3", options=options)  # no history: what a job shares gives the order
+    before = ids(await one(w, replace(query, first=200)))
+    page = await one(w, replace(query, first=10))
+    w.catalogue.change(Kind.JOB, int(before[2][1:]), skills=(), category=None)  # shown, would come again
+    w.catalogue.change(Kind.JOB, int(before[-1][1:]), skills=("Go",), category="Data")  # to come, would be passed over
+    rest = await one(w, replace(query, first=200, after=page.items[-1].position))
+    assert ids(page, rest) == before
+    assert ids(await one(w, replace(query, first=200))) != before
+
+
 async def test_later_pages_keep_the_model_and_history_they_began_with() -> None:
     w = world()
     everything = ids(await one(w, jobs_for(first=200)))
