@@ -1,20 +1,18 @@
 """Ids: the marketplace's own, checked, and the Relay ids that wrap them.
 
-A Relay id is the base64url of one letter for the type, the own id and a checksum. The checksum makes the two kinds
+A Relay id is one letter for the type and the own id, sealed. The checksum makes the two kinds
 tell each other apart: a string that happens to be a Relay id by chance is one in four billion.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import enum
 from collections.abc import Sequence
-from zlib import crc32
 
 import strawberry
 
 from gateway.graphql.errors import WrongIdKindError
+from gateway.graphql.sealed import seal, unseal
 from recommender.documents import MAX_ID_BYTES
 from recommender.errors import BadInputError
 
@@ -35,21 +33,17 @@ _MAX_RELAY_LENGTH = (1 + MAX_ID_BYTES + 4) * 4 // 3 + 3
 
 def relay_id(node_type: NodeType, own_id: str) -> strawberry.ID:
     """The Relay id of a type and the marketplace's own id."""
-    body = f"{node_type.value}{own_id}".encode()
-    return strawberry.ID(base64.urlsafe_b64encode(body + crc32(body).to_bytes(4, "big")).decode().rstrip("="))
+    return strawberry.ID(seal(f"{node_type.value}{own_id}".encode()))
 
 
 def parse_relay_id(text: str) -> tuple[NodeType, str] | None:
     """The type and own id in a Relay id; None when it is none."""
-    if not 8 <= len(text) <= _MAX_RELAY_LENGTH or not text.isascii():
+    body = unseal(text, _MAX_RELAY_LENGTH)
+    if body is None or body[:1] not in _TYPE_OF_LETTER:
         return None
     try:
-        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        body, checksum = raw[:-4], raw[-4:]
-        if crc32(body).to_bytes(4, "big") != checksum or body[:1] not in _TYPE_OF_LETTER:
-            return None
         return _TYPE_OF_LETTER[body[:1]], body[1:].decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except UnicodeDecodeError:
         return None
 
 

@@ -70,10 +70,19 @@ def test_a_token_comes_back(events: int, talents: int, jobs: int) -> None:
 @given(st.data())
 def test_a_cursor_with_any_changed_character_is_refused(data: st.DataObject) -> None:
     cursor = encode_position(A_POSITION, NOW_MS)
-    place = data.draw(st.integers(0, len(cursor) - 2))  # the very last character has bits that carry nothing
+    place = data.draw(st.integers(0, len(cursor) - 1))
     other = data.draw(st.sampled_from(string.ascii_letters + string.digits + "-_").filter(lambda c: c != cursor[place]))
     with pytest.raises(BadInputError):
         decode_position(cursor[:place] + other + cursor[place + 1 :], NOW_MS)
+
+
+@given(st.sampled_from(NodeType), IDS, st.data())
+def test_a_relay_id_with_any_changed_character_is_none(node_type: NodeType, own: str, data: st.DataObject) -> None:
+    relay = relay_id(node_type, own)
+    place = data.draw(st.integers(0, len(relay) - 1))
+    other = data.draw(st.sampled_from(string.ascii_letters + string.digits + "-_=").filter(lambda c: c != relay[place]))
+    assert parse_relay_id(relay[:place] + other + relay[place + 1 :]) is None
+    assert parse_relay_id(relay + "=") is None
 
 
 @given(st.text())
