@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Iterable, Sequence
 
@@ -21,6 +22,9 @@ from recommender.errors import (
 
 MAX_ERRORS = 20  # of one answer; a document with more faults than this is read again after mending these
 MAX_MESSAGE = 500  # characters: graphql-core quotes what came, which may be a megabyte
+
+# How graphql-core begins the message about a variable that does not fit its type.
+_VARIABLE = re.compile(r"Variable '\$\w+' has invalid value(?: at \S+)?: ")
 
 _log = structlog.get_logger("tandem.graphql")
 
@@ -78,8 +82,14 @@ def _answered(error: GraphQLError, executed: bool, request_id: str) -> GraphQLEr
         code = code_of(original)
         if code is None and executed and error.path is not None:
             return _masked(error, original, request_id)
-        return _with_code(error, code or "BAD_USER_INPUT", str(original) if code else error.message)
+        return _with_code(error, code or "BAD_USER_INPUT", _where(error) + str(original) if code else error.message)
     return _with_code(error, _document_fault(error, executed), error.message)
+
+
+def _where(error: GraphQLError) -> str:
+    """Which part of which variable it is about: a batch has hundreds of values. Nothing for any other error."""
+    found = None if error.path is not None else _VARIABLE.match(error.message)
+    return "" if found is None else found[0]
 
 
 def _root_cause(error: GraphQLError) -> Exception | None:

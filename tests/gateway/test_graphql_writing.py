@@ -178,6 +178,14 @@ async def test_a_malformed_time_is_bad_user_input(market: ServedMarket, when: ob
     assert await market.code(query) == "BAD_USER_INPUT"
 
 
+async def test_a_malformed_time_in_a_batch_is_told_with_its_place(market: ServedMarket) -> None:
+    answer = await market.ask(RECORD, {"events": [an_event(1), an_event(2, occurredAt="tomorrow")]})
+    assert [error["message"] for error in answer["errors"]] == [
+        "Variable '$events' has invalid value at [1].occurredAt: DateTime: expected RFC 3339 text such as "
+        "\"2026-01-31T09:30:00Z\"; got 'tomorrow'"
+    ]
+
+
 async def test_when_the_log_is_down_nothing_is_acknowledged(market: ServedMarket) -> None:
     market.events.failing["append"] = UnavailableError("event log")
     answer = await market.ask(RECORD, {"events": [an_event()]})
