@@ -10,6 +10,10 @@ from typing import TypeVar
 import pytest
 import structlog
 
+from tests.elasticsearch_server import elasticsearch_url, kept_namespace, namespace
+
+__all__ = ["elasticsearch_url", "kept_namespace", "namespace"]
+
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 

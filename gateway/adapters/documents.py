@@ -141,10 +141,15 @@ def stored_from(json: bytes) -> Stored:
 
 def document_from(kind: Kind, ordinal: int, document_id: str, json: bytes) -> Document:
     """A document from its row."""
+    # Many documents are bare: known from events alone.
+    return document_from_stored(kind, ordinal, document_id, {} if json == b"{}" else orjson.loads(json))
+
+
+def document_from_stored(kind: Kind, ordinal: int, document_id: str, stored: Stored) -> Document:
+    """A document from its stored form."""
     fields: dict[str, Any] = {"ordinal": ordinal, _ID[kind]: document_id}
-    if json != b"{}":  # many documents are bare: known from events alone
-        forms = _FORMS[kind]
-        for name, value in orjson.loads(json).items():
-            form = forms.get(name, _PLAIN)
-            fields[name] = form.decode(value)
+    forms = _FORMS[kind]
+    for name, value in stored.items():
+        form = forms.get(name, _PLAIN)
+        fields[name] = form.decode(value)
     return _BUILD[kind](**fields)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.adapters.elasticsearch.catalogue import ElasticsearchCatalogue
 from gateway.adapters.sqlite.catalogue import SqliteCatalogue
 from recommender.documents import Budget, BudgetType, Document, Job, JobStatus, Kind, Level, Money, Patch, PatchOutcome
 from recommender.errors import BadInputError, UnavailableError
@@ -20,7 +21,10 @@ from recommender.filters import AttributeFilter, JobFilter, PayFilter, TalentFil
 from recommender.ports import Catalogue, CatalogueWriter
 from recommender.search import FacetField, FacetRequest, SearchPosition, SearchRequest, Sort
 from tests import brute_force
+from tests.elasticsearch_server import empty
 from tests.factories import DAY_MS, NOW_MS
+
+SLOW_MACHINE_MS = 10_000  # what is tested here is what is answered, not when
 
 JOB, TALENT = Kind.JOB, Kind.TALENT
 CREATED, UPDATED, UNCHANGED, STALE, DELETED = (
@@ -36,16 +40,23 @@ class Store(Catalogue, CatalogueWriter, Protocol):
     """Both ports in one, as every engine gives them."""
 
 
+class Closable(Store, Protocol):
+    """A store that this file opened."""
+
+    def close(self) -> None: ...
+
+
 class Engine:
     """Opens catalogues: each `open` a connection of its own, as another process would; `fresh` empties first."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, opened: Callable[[int], Closable]) -> None:
+        """opened: opens the catalogue of a number, creating it at the first time."""
+        self._open = opened
         self._count = 0
-        self._opened: list[SqliteCatalogue] = []
+        self._opened: list[Closable] = []
 
     def open(self) -> Store:
-        catalogue = SqliteCatalogue.open(self._directory / f"catalogue{self._count}.db")
+        catalogue = self._open(self._count)
         self._opened.append(catalogue)
         return catalogue
 
@@ -60,9 +71,25 @@ class Engine:
         self._opened.clear()
 
 
-@pytest.fixture(params=["sqlite"])
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    one = Engine(tmp_path)
+@pytest.fixture(params=["sqlite", "elasticsearch"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    if request.param == "sqlite":
+        one = Engine(lambda number: SqliteCatalogue.open(tmp_path / f"catalogue{number}.db"))
+        yield one
+        one.close()
+        return
+    url, name = request.getfixturevalue("elasticsearch_url"), request.getfixturevalue("kept_namespace")
+    emptied = -1
+
+    def opened(number: int) -> ElasticsearchCatalogue:
+        nonlocal emptied
+        catalogue = ElasticsearchCatalogue.open(url, namespace=name, timeout_ms=SLOW_MACHINE_MS)
+        if number != emptied:
+            empty(url, name)
+            emptied = number
+        return catalogue
+
+    one = Engine(opened)
     yield one
     one.close()
 

@@ -11,6 +11,7 @@ rank_feature, the reindex API, security. Prints the URL that TANDEM_CATALOGUE_UR
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 import re
 import shutil
@@ -97,7 +98,10 @@ def start(port: int, heap: str, directory: Path) -> str:
         raise CannotStartError(f"there is no {missing} here; install it, or name a JDK by JAVA_HOME")
     if _process_of(directory, port) is not None:
         raise CannotStartError(f"one is running on port {port}; stop it first")
-    server = _built(directory, home_of_java)
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several test runs may come at once, and one is to build
+        server = _built(directory, home_of_java)
     home = _home(directory, port)
     shutil.rmtree(home, ignore_errors=True)
     for name in ("config", "logs", "data", "tmp"):

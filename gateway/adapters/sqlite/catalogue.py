@@ -12,6 +12,7 @@ from threading import Lock
 from pyroaring import BitMap
 
 from gateway.adapters.drafts import Draft, Tombstone, checked_ids, is_id
+from gateway.adapters.mirrored import facets_of, found, page_of
 from gateway.adapters.sqlite import document_rows, text_index, tombstones
 from gateway.adapters.sqlite.database import Database
 from gateway.adapters.sqlite.text_index import TextIndex
@@ -86,8 +87,7 @@ class SqliteCatalogue:
         def read() -> list[BitMap]:
             with self._view(kind, [text for _, text in requests]) as (mirror, matches):
                 return [
-                    _found(mirror, wanted, match, as_of_ms)
-                    for (wanted, _), match in zip(requests, matches, strict=True)
+                    found(mirror, wanted, match, as_of_ms) for (wanted, _), match in zip(requests, matches, strict=True)
                 ]
 
         return await asyncio.to_thread(read)
@@ -98,14 +98,7 @@ class SqliteCatalogue:
         def read() -> list[list[Facet]]:
             with self._view(kind, [request.text for request in requests]) as (mirror, matches):
                 return [
-                    mirror.facets(
-                        request.filter,
-                        request.fields,
-                        request.attributes,
-                        request.size,
-                        as_of_ms,
-                        within=_counted(mirror, request, match, as_of_ms),
-                    )
+                    facets_of(mirror, request, match, as_of_ms)
                     for request, match in zip(requests, matches, strict=True)
                 ]
 
@@ -117,15 +110,7 @@ class SqliteCatalogue:
         def read() -> list[SearchPage]:
             with self._view(kind, [request.text for request in requests]) as (mirror, matches):
                 return [
-                    mirror.page(
-                        _found(mirror, request.filter, match, as_of_ms),
-                        request.sort,
-                        request.first,
-                        request.after,
-                        pay=request.filter.pay,
-                        relevance=None if match is None else match.relevance,
-                    )
-                    for request, match in zip(requests, matches, strict=True)
+                    page_of(mirror, request, match, as_of_ms) for request, match in zip(requests, matches, strict=True)
                 ]
 
         return await asyncio.to_thread(read)
@@ -239,16 +224,3 @@ class SqliteCatalogue:
                     text_index.add(connection, kind, batch)
                     count += len(batch)
         return count
-
-
-def _found(mirror: Mirror, wanted: Filter, match: TextMatch | None, as_of_ms: int) -> BitMap:
-    found = mirror.matching(wanted, as_of_ms)
-    return found if match is None else found & match.documents
-
-
-def _counted(mirror: Mirror, request: FacetRequest, match: TextMatch | None, as_of_ms: int) -> BitMap | None:
-    """What facets are limited to besides the filter; None for nothing."""
-    limits = [] if match is None else [match.documents]
-    if request.eligible_only:
-        limits.append(mirror.eligible(as_of_ms))
-    return BitMap.intersection(*limits) if limits else None

@@ -1,0 +1,191 @@
+"""One client of an Elasticsearch for every loop and thread of the process, and its failures in our words."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from elastic_transport import ConnectionError as NoConnectionError
+from elastic_transport import ConnectionTimeout, TlsError
+from elasticsearch import (
+    ApiError,
+    AsyncElasticsearch,
+    AuthenticationException,
+    AuthorizationException,
+    OrjsonSerializer,
+    TransportError,
+    UnsupportedProductError,
+)
+
+from recommender.errors import UnavailableError
+
+Answer = TypeVar("Answer")
+PART = "catalogue"
+
+BULK_SECONDS = 30.0  # for what no request waits for: bulks, first loads, index changes
+MOST_CONNECTIONS = 16
+
+
+class IndexMovedError(Exception):
+    """The index is gone, or takes no writes: a rebuild has put, or is putting, another in its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the cluster is and who asks. `text` is fit to be shown: it holds no password."""
+
+    hosts: tuple[str, ...]
+    user: tuple[str, str] | None
+    ca_certs: str | None
+
+    @property
+    def text(self) -> str:
+        """Its hosts."""
+        return ", ".join(self.hosts)
+
+
+def address_from_url(url: str) -> Address:
+    """From `elasticsearch://[user:password@]host:port`, several hosts by commas.
+
+    `elasticsearch+https://` encrypts; `?ca_certs=/path` names the authority of its certificate.
+    """
+    parts = urlsplit(url)
+    who, _, places = parts.netloc.rpartition("@")
+    scheme = "https" if parts.scheme.endswith("https") else "http"
+    hosts = tuple(f"{scheme}://{place if _has_port(place) else place + ':9200'}" for place in places.split(","))
+    name, _, password = who.partition(":")
+    certificates = parse_qs(parts.query).get("ca_certs")
+    return Address(
+        hosts, (unquote(name), unquote(password)) if who else None, certificates[0] if certificates else None
+    )
+
+
+def _has_port(place: str) -> bool:
+    return place.rpartition(":")[2].isdecimal()
+
+
+class Connection:
+    """Runs everything that talks to the cluster in a loop of its own, on a thread of its own.
+
+    A client belongs to the loop that it was first used in, while an adapter serves whatever loop asks, one after the
+    other or several at once. So the client has its own loop, and callers hand their questions over.
+
+    timeout_ms: of what a request waits for. Nothing is tried twice: what stands above decides what a failure means.
+    """
+
+    def __init__(self, address: Address, *, timeout_ms: int) -> None:
+        self.address = address
+        self._timeout_s = timeout_ms / 1_000
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._client: AsyncElasticsearch | None = None
+        self._closed = False
+
+    async def run(self, work: Coroutine[Any, Any, Answer]) -> Answer:
+        """The answer of a coroutine that uses `ask`, from any loop."""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._started(work)))
+
+    def run_now(self, work: Coroutine[Any, Any, Answer]) -> Answer:
+        """The same where there is no loop; blocks."""
+        return asyncio.run_coroutine_threadsafe(work, self._started(work)).result()
+
+    def _started(self, work: Coroutine[Any, Any, Any]) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._closed:
+                work.close()
+                raise UnavailableError(PART, "it is closed")
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(
+                    target=_run, args=(self._loop,), name="tandem-elasticsearch", daemon=True
+                )
+                self._thread.start()
+            return self._loop
+
+    def close(self) -> None:
+        """Close the client and end its thread. May be called twice."""
+        with self._lock:
+            self._closed = True
+            loop, self._loop = self._loop, None
+        if loop is None:
+            return
+        asyncio.run_coroutine_threadsafe(self._end(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        if self._thread is not None:
+            self._thread.join()
+
+    async def _end(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        if self._client is not None:
+            await self._client.close()
+
+    async def ask(
+        self, question: Callable[[AsyncElasticsearch], Awaitable[Answer]], *, is_request: bool = True
+    ) -> Answer:
+        """One round trip, within `run`. is_request: with the time-out of the request path, else that of bulks.
+
+        Raises IndexMovedError, UnavailableError.
+        """
+        if self._client is None:
+            self._client = self._new_client()
+        seconds = self._timeout_s if is_request else max(self._timeout_s, BULK_SECONDS)
+        try:
+            return await question(self._client.options(request_timeout=seconds))
+        except ApiError as error:
+            raise self._failure(error) from error
+        except TransportError as error:
+            raise UnavailableError(PART, self._reason(error, seconds)) from error
+
+    def _new_client(self) -> AsyncElasticsearch:
+        secure: dict[str, Any] = {}
+        if self.address.ca_certs is not None:
+            secure["ca_certs"] = self.address.ca_certs
+        if self.address.user is not None:
+            secure["basic_auth"] = self.address.user
+        return AsyncElasticsearch(
+            list(self.address.hosts),
+            max_retries=0,
+            retry_on_timeout=False,
+            connections_per_node=MOST_CONNECTIONS,
+            serializers={"application/json": OrjsonSerializer()},
+            **secure,
+        )
+
+    def _failure(self, error: ApiError) -> Exception:
+        kind = error.error if isinstance(error.error, str) else ""
+        if kind == "index_not_found_exception" or (kind == "cluster_block_exception" and error.status_code == 403):
+            return IndexMovedError(error.message)
+        place = f"Elasticsearch at {self.address.text}"
+        if isinstance(error, AuthenticationException):
+            return UnavailableError(PART, f"{place} refused the user and password of TANDEM_CATALOGUE_URL")
+        if isinstance(error, AuthorizationException):
+            return UnavailableError(PART, f"{place} does not let the user of TANDEM_CATALOGUE_URL do this")
+        if isinstance(error, UnsupportedProductError):
+            return UnavailableError(PART, f"what answers at {self.address.text} is no Elasticsearch")
+        if kind == "media_type_header_exception":
+            return UnavailableError(PART, f"{place} is of another major version; Tandem needs Elasticsearch 9")
+        return UnavailableError(PART, f"{place} answered {error.status_code} {kind}")
+
+    def _reason(self, error: TransportError, seconds: float) -> str:
+        place = f"Elasticsearch at {self.address.text}"
+        if isinstance(error, ConnectionTimeout):
+            return f"{place} did not answer within {seconds * 1_000:.0f} ms"
+        if isinstance(error, TlsError):
+            return f"the certificate of {place} cannot be verified; name its authority with ?ca_certs=/path in the URL"
+        if isinstance(error, NoConnectionError):
+            return f"{place} cannot be reached; start it or correct TANDEM_CATALOGUE_URL"
+        return f"{place} gave an answer that cannot be read"
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    loop.run_forever()
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()

@@ -1,0 +1,37 @@
+"""Answers of a mirror within the matches of a text: what every engine with our postings gives."""
+
+from __future__ import annotations
+
+from pyroaring import BitMap
+
+from gateway.adapters.term_postings import TextMatch
+from recommender.filters import Filter
+from recommender.mirror import Mirror
+from recommender.search import Facet, FacetRequest, SearchPage, SearchRequest
+
+
+def found(mirror: Mirror, wanted: Filter, match: TextMatch | None, as_of_ms: int) -> BitMap:
+    """What matches a filter and a text."""
+    matching = mirror.matching(wanted, as_of_ms)
+    return matching if match is None else matching & match.documents
+
+
+def page_of(mirror: Mirror, request: SearchRequest, match: TextMatch | None, as_of_ms: int) -> SearchPage:
+    """One page of a search."""
+    return mirror.page(
+        found(mirror, request.filter, match, as_of_ms),
+        request.sort,
+        request.first,
+        request.after,
+        pay=request.filter.pay,
+        relevance=None if match is None else match.relevance,
+    )
+
+
+def facets_of(mirror: Mirror, request: FacetRequest, match: TextMatch | None, as_of_ms: int) -> list[Facet]:
+    """The facets of a request."""
+    limits = [] if match is None else [match.documents]
+    if request.eligible_only:
+        limits.append(mirror.eligible(as_of_ms))
+    within = BitMap.intersection(*limits) if limits else None
+    return mirror.facets(request.filter, request.fields, request.attributes, request.size, as_of_ms, within=within)
