@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -11,6 +13,8 @@ from strawberry.http import GraphQLRequestData
 from gateway.http.problem import HttpProblem
 
 MAX_BODY = 1_000_000  # bytes: 500 events have about 150,000
+PASSED_OVER = 64_000_000  # bytes of a body that is too large that are still taken in, and dropped
+PASSED_OVER_SECONDS = 5.0
 _PARAMETERS = ("query", "variables", "operationName", "extensions")
 
 
@@ -43,18 +47,38 @@ def _check_media_type(request: Request) -> None:
 
 
 async def _body(request: Request) -> bytes:
-    """The body, read no further than its limit."""
-    too_large = HttpProblem(413, "PAYLOAD_TOO_LARGE", f"a body has at most {MAX_BODY} bytes", {"Connection": "close"})
+    """The body, held no further than its limit."""
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced[:20]) > MAX_BODY:
-        raise too_large
+        await _pass_over(request)
+        raise _too_large()
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
         if size > MAX_BODY:
-            raise too_large
+            await _pass_over(request)
+            raise _too_large()
         parts.append(part)
     return b"".join(parts)
+
+
+async def _pass_over(request: Request) -> None:
+    """Let the rest of a body go by: most clients read no answer before they have sent everything.
+
+    What takes longer than the limits gets its answer, and the end of the connection, while it is still sending.
+    """
+    size = 0
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PASSED_OVER_SECONDS):
+            async for part in request.stream():
+                size += len(part)
+                if size > PASSED_OVER:
+                    return
+
+
+def _too_large() -> HttpProblem:
+    text = f"a body has at most {MAX_BODY} bytes"
+    return HttpProblem(413, "PAYLOAD_TOO_LARGE", text, {"Connection": "close"})
 
 
 def _decoded(text: bytes, what: str) -> Any:

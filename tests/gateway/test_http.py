@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from graphql import get_introspection_query
 
 from gateway.graphql.documents import CACHED_DOCUMENTS, DOCUMENTS
+from gateway.http import request_body
 from gateway.http.negotiation import GRAPHQL, response_type
 from gateway.http.problem import JSON, HttpProblem
 from tests.gateway.served_market import ServedMarket
@@ -83,7 +85,27 @@ async def test_a_body_without_a_length_is_cut_off_at_the_limit(market: ServedMar
 
     response = await market.client.post("/graphql", content=endless(), headers=JSON_TYPE)
     assert (response.status_code, code_of(response)) == (413, "PAYLOAD_TOO_LARGE")
-    assert sent <= 1_200_000
+    assert sent <= request_body.PASSED_OVER + 1_300_000  # dropped as they come, and no more than this
+
+
+async def test_a_slow_body_beyond_the_limit_is_not_waited_for(
+    market: ServedMarket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request_body, "PASSED_OVER_SECONDS", 0.05)
+    events = iter([{"type": "http.request", "body": b" " * 1_100_000, "more_body": True}])
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return next(events, None) or await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": "/graphql", "query_string": b"", "headers": headers}
+    async with asyncio.timeout(5):
+        await market.client._transport.app(scope, receive, send)  # type: ignore[attr-defined]
+    assert sent[0]["status"] == 413
 
 
 @pytest.mark.parametrize("number", ["1" * 100_000, "1e400", "-1e400", "9" * 25])

@@ -3,6 +3,7 @@ cannot start."""
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 import selectors
@@ -123,6 +124,14 @@ def ask(url: str, query: str, variables: dict[str, object] | None = None) -> dic
     answer = response.json()
     assert "errors" not in answer, answer
     return answer["data"]  # type: ignore[no-any-return]
+
+
+def test_who_sends_too_much_reads_why(server: Server) -> None:
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    client = http.client.HTTPConnection(host, int(port), timeout=20)  # reads nothing before it has sent everything
+    client.request("POST", "/graphql", b" " * 20_000_000, {"Content-Type": "application/json"})
+    answer = client.getresponse()
+    assert (answer.status, b"at most 1000000 bytes" in answer.read()) == (413, True)
 
 
 def test_from_files_to_recommendations_to_events_to_a_new_model(server: Server, trained: Path) -> None:
