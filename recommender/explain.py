@@ -84,7 +84,7 @@ def _contributions(
 def _by_acted_on(
     draft: Draft, interest: Interest, subject: Document | Profile | None, item: Document, document_at: DocumentAt
 ) -> list[Contribution]:
-    """Each acted-on item's share, largest first in size; those behind the first few in one sum."""
+    """Each acted-on item's share, largest first in size; those behind the first few in one sum; then the biases."""
     kind = draft.query.item_kind
     side = draft.loaded.side(kind).side
     row = side.rows(np.array([item.ordinal], dtype=np.uint32))
@@ -106,7 +106,9 @@ def _by_acted_on(
     rest = order[NAMED_CONTRIBUTIONS:]
     if len(rest):
         parts.append(Contribution("history", float(values[rest].sum())))
-    return parts
+    terms = draft.terms
+    added = contributions(terms, np.array([item.ordinal], dtype=np.uint32))[len(terms.names) - len(terms.bias) :]
+    return parts + [Contribution(term.name, float(value[0])) for term, value in zip(terms.bias, added, strict=True)]
 
 
 def _reason(told: str, subject: Document | Profile | None, acted_on: Document) -> Reason | None:

@@ -24,6 +24,7 @@ class Hyperparameters:
     factors: width. regularization, alpha, iterations: implicit ALS, confidence 1 + alpha * weight.
     half_life_days: a weight halves with every such age; None does not decay.
     seed: of the initial factors.
+    popularity: what the most popular job gains in every talent's list, the others in proportion; 0 is exactly off.
     """
 
     factors: int = 64
@@ -32,6 +33,7 @@ class Hyperparameters:
     iterations: int = 15
     half_life_days: float | None = 90.0
     seed: int = 42
+    popularity: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

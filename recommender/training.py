@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -14,6 +15,7 @@ import scipy.sparse as sp
 from recommender import metrics as measures
 from recommender.als import OnIteration, fit, fit_jobs, fold_in_many, side_of
 from recommender.baselines import Popularity, Scorer, Scores, item_knn, rp3beta
+from recommender.content import popularity_bias
 from recommender.errors import BadInputError
 from recommender.evaluation import Trial, build_trial, top_lists
 from recommender.interactions import DAY_MS, UNKNOWN_TIME, EventTable, affinity
@@ -32,6 +34,8 @@ TRIAL_TALENTS = 2_000
 TRIAL_PAIRS = 400_000  # of a larger log a share of the talents stands for the rest, so the choice stays cheap
 FEWEST_TALENTS = 50  # below, a validation split says nothing and the formula stands
 MOST_TRIALS = 16
+FAINT = 0.001  # of popularity: decides where a history says nothing, as of a job that nobody else acted on; else silent
+POPULARITIES = (0.1, 0.2, 0.4)  # tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +45,14 @@ class Recipe:
     strength: alpha × the typical weight, so the confidence of a typical pair is 1 + strength.
     shrinkage: regularisation / (1 + strength): about how many talents a pattern must stand on to be kept. A direction
     of the confidence matrix survives when its singular value exceeds the regularisation.
+    popularity: see Hyperparameters.
     """
 
     factors: int
     strength: float
     shrinkage: float
     half_life_days: float | None = None
+    popularity: float = FAINT
 
 
 def default_recipe(matrix: sp.csr_matrix) -> Recipe:
@@ -87,6 +93,7 @@ def resolve(recipe: Recipe, matrix: sp.csr_matrix, seed: int = SEED, iterations:
         iterations=iterations,
         half_life_days=recipe.half_life_days,
         seed=seed,
+        popularity=recipe.popularity,
     )
 
 
@@ -99,11 +106,15 @@ class _Search:
     seed: int
     on_trial: Callable[[int, int], None]
     measured: dict[Recipe, npt.NDArray[np.float64]] = field(default_factory=dict)
+    fitted: tuple[Recipe, FoldedIn] | None = None  # the last; recipes that differ in popularity alone share a fit
 
     def gains(self, recipe: Recipe) -> npt.NDArray[np.float64]:
         """recall@20 + ndcg@20 of each asked talent."""
         if recipe not in self.measured:
-            scorer = _als(self.split, recipe, self.seed, TRIAL_ITERATIONS)
+            bare = replace(recipe, popularity=0.0)
+            if self.fitted is None or self.fitted[0] != bare:
+                self.fitted = bare, _als(self.split, bare, self.seed, TRIAL_ITERATIONS)
+            scorer = self.fitted[1].with_popularity(recipe.popularity)
             hits = measures.hits_of(top_lists(scorer, self.trial, TRIAL_K), self.trial.relevance)
             relevant = self.trial.relevant
             self.measured[recipe] = measures.recall(hits, relevant, TRIAL_K) + measures.ndcg(hits, relevant, TRIAL_K)
@@ -146,7 +157,8 @@ def choose_recipe(
             )
         if best == before:
             break
-    return search.better(best, [replace(best, factors=WIDE_FACTORS)], margin=WIDE_MARGIN)
+    best = search.better(best, [replace(best, factors=WIDE_FACTORS)], margin=WIDE_MARGIN)
+    return search.better(best, [replace(best, popularity=popularity) for popularity in POPULARITIES])
 
 
 def _half_lives(table: EventTable) -> list[float]:
@@ -175,16 +187,26 @@ class FoldedIn:
 
     def __init__(self, history: sp.csr_matrix, hyper: Hyperparameters, on_iteration: OnIteration | None = None) -> None:
         self._history, self._hyper = history, hyper
-        self._jobs = side_of(fit_jobs(history, hyper, on_iteration))
+        self._jobs = replace(
+            side_of(fit_jobs(history, hyper, on_iteration)),
+            popularity=_sums(history.maximum(0), axis=0).astype(np.float32),
+        )
+
+    def with_popularity(self, popularity: float) -> FoldedIn:
+        """The same fit under another weight of popularity."""
+        other = copy(self)
+        other._hyper = replace(self._hyper, popularity=popularity)
+        return other
 
     def scores(self, talents: npt.NDArray[np.intp]) -> Scores:
         """talents × jobs."""
         folded = fold_in_many(self._jobs, self._history[talents], self._hyper).astype(np.float32)
         scores: Scores = folded @ self._jobs.factors.T
+        scores += popularity_bias(self._jobs, self._hyper.popularity).values.astype(np.float32)
         return scores
 
 
-def _als(split: Split, recipe: Recipe, seed: int, iterations: int, on_iteration: OnIteration | None = None) -> Scorer:
+def _als(split: Split, recipe: Recipe, seed: int, iterations: int, on_iteration: OnIteration | None = None) -> FoldedIn:
     matrix = affinity(split.train, recipe.half_life_days, _as_of(split))
     return FoldedIn(matrix, resolve(recipe, matrix, seed, iterations), on_iteration)
 

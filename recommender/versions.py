@@ -25,14 +25,23 @@ POPULAR_SHARE: Final = 0.05  # of the rows: what may be called popular
 
 @dataclass(frozen=True, eq=False)
 class LoadedSide:
-    """One side and what is derived from it once."""
+    """One side and what is derived from it once. prior_weight: what popularity adds at most to a score by interest."""
 
     side: Side
+    prior_weight: float = 0.0
 
     @cached_property
     def popularity(self) -> Bias:
         """See content.popularity_bias."""
         return popularity_bias(self.side)
+
+    @cached_property
+    def prior(self) -> tuple[Bias, ...]:
+        """What popularity adds to a score by interest: it decides where a history says next to nothing.
+
+        Empty when it adds nothing.
+        """
+        return (popularity_bias(self.side, self.prior_weight),) if self.prior_weight > 0 else ()
 
     @cached_property
     def inverse_norms(self) -> Scores:
@@ -50,7 +59,7 @@ class LoadedSide:
 
     def warm(self) -> None:
         """Compute what requests will want, so that none of them waits for it."""
-        _ = (self.side.gram, self.side.norms, self.inverse_norms, self.popularity, self.popular_from)
+        _ = (self.side.gram, self.side.norms, self.inverse_norms, self.popularity, self.prior, self.popular_from)
         self.side.rows(np.zeros(1, dtype=np.uint32))
 
 
@@ -68,7 +77,7 @@ class LoadedModel:
     @cached_property
     def jobs(self) -> LoadedSide:
         """The jobs' side."""
-        return LoadedSide(self.model.jobs)
+        return LoadedSide(self.model.jobs, self.model.manifest.hyperparameters.popularity)
 
     def side(self, kind: Kind) -> LoadedSide:
         """The side of one kind."""

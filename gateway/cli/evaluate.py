@@ -182,6 +182,7 @@ def document_of(comparison: Comparison) -> dict[str, Any]:
             "strength": recipe.strength,
             "shrinkage": recipe.shrinkage,
             "half_life_days": recipe.half_life_days,
+            "popularity": recipe.popularity,
         },
         "metrics": {name: dict(measured) for name, measured in comparison.metrics.items()},
     }

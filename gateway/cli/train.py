@@ -95,7 +95,8 @@ def _print_model(stores: Stores, model: Model, console: Console) -> None:
         f"Published {model.manifest.version}: {model.manifest.events:,} events, "
         f"{len(model.talents.ordinals):,} talents, {len(model.jobs.ordinals):,} jobs; "
         f"{hyper.factors} factors, regularization {hyper.regularization:.4g}, "
-        f"alpha {hyper.alpha:.4g}, {hyper.iterations} iterations, {decay}.",
+        f"alpha {hyper.alpha:.4g}, {hyper.iterations} iterations, {decay}, "
+        f"popularity {hyper.popularity:g}.",
         highlight=False,
         markup=False,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -19,7 +21,7 @@ from tests.recommender.fakes import World, model
 TALENTS, JOBS = 40, 300
 
 
-def world(rows: int = JOBS) -> World:
+def world(rows: int = JOBS, popularity: float = 0.0) -> World:
     """Talents with long, short and no histories, with and without content; closed, expired and unmodelled jobs."""
     rng = np.random.default_rng(4)
     kinds = [EventType.VIEW, EventType.SAVE, EventType.APPLY, EventType.DISMISS, EventType.WITHDRAW, EventType.INVITE]
@@ -36,7 +38,9 @@ def world(rows: int = JOBS) -> World:
     ]
     documents[TALENTS] = job(1, status=JobStatus.CLOSED)
     documents[TALENTS + 1] = job(2, expires_at_ms=NOW_MS)
-    return World(documents, events, model(talents=TALENTS, jobs=rows))
+    base = model(talents=TALENTS, jobs=rows)
+    manifest = replace(base.manifest, hyperparameters=replace(base.manifest.hyperparameters, popularity=popularity))
+    return World(documents, events, Model(manifest, base.talents, base.jobs))
 
 
 async def everyone(world: World, subject_kind: Kind, k: int, exclude: Exclude, **more: object) -> list[SubjectList]:
@@ -69,12 +73,13 @@ def query(kind: Kind, subject_id: str, k: int, exclude: Exclude) -> ListQuery:
 @pytest.mark.parametrize("kind", list(Kind))
 @pytest.mark.parametrize("exclude", [Exclude.RULES, Exclude.SEEN])
 @pytest.mark.parametrize("k", [1, 20, 500])
+@pytest.mark.parametrize("popularity", [0.0, 1e-9, 0.001, 0.4])
 async def test_everyones_lists_are_the_served_ones(
-    kind: Kind, exclude: Exclude, k: int, monkeypatch: pytest.MonkeyPatch
+    kind: Kind, exclude: Exclude, k: int, popularity: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batch, "SUBJECTS", 7)
     monkeypatch.setattr(batch, "BLOCK", 3)
-    w = world()
+    w = world(popularity=popularity)
     made = await everyone(w, kind, k, exclude)
     assert [one.subject_id for one in made] == [document.id for document in w.catalogue.all(kind)]
     pages = await w.recommender.lists([query(kind, one.subject_id, k, exclude) for one in made])

@@ -71,3 +71,4 @@ def test_popularity_stays_below_a_unit() -> None:
     assert popularity_bias(side).values.tolist() == [0.0, 0.5, 0.25, 0.0]
     nobody = Side(ordinals, np.zeros((4, 2), np.float32), np.zeros(4, np.float32))
     assert popularity_bias(nobody).values.tolist() == [0.0] * 4
+    assert popularity_bias(side, most=0.2).values.tolist() == [0.0, 0.2, 0.1, 0.0]

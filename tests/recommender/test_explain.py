@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from recommender.documents import JobStatus, Kind, Side
 from recommender.events import EventType
 from recommender.filters import JobFilter, TalentFilter, TermFilter
+from recommender.model import Model
 from recommender.query import Blocker, Explanation, ListQuery, Mode, RankedPage, ReasonKind
 from tests.factories import NOW_MS, event, job, talent
 from tests.recommender.fakes import World, model
@@ -159,3 +162,19 @@ async def test_an_explanation_shows_nothing_to_anybody() -> None:
     w = world()
     await explain(w)
     assert w.serving_log.served == []
+
+
+async def test_popularity_is_the_last_part_of_the_sum() -> None:
+    base = model()
+    hyper = replace(base.manifest.hyperparameters, popularity=0.3)
+    w = World(
+        [talent(1), *(job(n) for n in range(1, 121))],
+        [event(EventType.APPLY, "t1", "j2"), event(EventType.VIEW, "t1", "j9")],
+        Model(replace(base.manifest, hyperparameters=hyper), base.talents, base.jobs),
+    )
+    found = await explain(w, job_id="j5")
+    last = found.contributions[-1]
+    most = float(base.jobs.popularity.max())
+    assert last.signal == "popularity"
+    assert last.value == pytest.approx(0.3 * float(base.jobs.popularity[4]) / most)
+    assert sum(part.value for part in found.contributions) == pytest.approx(found.score, abs=1e-9)

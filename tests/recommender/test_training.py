@@ -156,6 +156,23 @@ def test_regularisation_never_shrinks_a_sparse_log_to_nothing() -> None:
     assert (own > 0.3).all()
 
 
+def test_a_talent_whose_history_leads_nowhere_is_recommended_what_is_popular() -> None:
+    """A job that nobody else acted on says nothing of any other; the order of scores around 1e-18 is noise."""
+    rng = np.random.default_rng(2)
+    crowd = [event(talent_id=f"t{n}", job_id=f"j{int(40 * rng.random() ** 2)}", seq=n) for n in range(600)]
+    table = table_from_events([*crowd, event(talent_id="hermit", job_id="cave")])
+    split = split_events(table)
+    everything = replace(split, train=table)
+    algorithms = contenders(everything, default_recipe(affinity(table, None, None)))
+    hermit = np.array([table.talent_ids.index("hermit")])
+    seen = table.job_ids.index("cave")
+    ranked = [
+        np.argsort(-np.delete(algorithms[name]().scores(hermit)[0], seen))[:10].tolist()
+        for name in ("als", "popularity")
+    ]
+    assert ranked[0] == ranked[1]
+
+
 def test_a_log_too_small_to_measure_on_keeps_the_formula() -> None:
     table = table_from_events(taste_events(talents=10))
     assert choose_recipe(table) == default_recipe(affinity(table, None, None))
