@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -16,18 +16,19 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from recommender.errors import TandemError
 
 PREFIX = "TANDEM_"
+REDIS_SCHEMES = ("redis", "rediss")
 
 
 class SettingsError(TandemError):
     """A setting has a value that cannot be used. The text names the variable, what came and what is allowed."""
 
 
-# Per port: the form of the URL that has an adapter today, and the schemes that will have one.
-_FORMS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "catalogue_url": ("sqlite:///path/to/catalogue.db", ("elasticsearch", "elasticsearch+https")),
-    "cache_url": ("memory://", ("redis", "rediss")),
-    "events_url": ("sqlite:///path/to/events.db", ("redis", "rediss")),
-    "models_url": ("file:///path/to/models", ()),
+# Per port: the forms of the URL that have an adapter today, and the schemes that will have one.
+_FORMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "catalogue_url": (("sqlite:///path/to/catalogue.db",), ("elasticsearch", "elasticsearch+https")),
+    "cache_url": (("memory://",), ("redis", "rediss")),
+    "events_url": (("sqlite:///path/to/events.db", "redis://host:6379/0", "rediss://host:6379/0"), ()),
+    "models_url": (("file:///path/to/models",), ()),
 }
 
 
@@ -39,22 +40,38 @@ def _wrong(text: str, **context: Any) -> PydanticCustomError:
 def _check_url(url: str | None, info: ValidationInfo) -> str | None:
     if url is None:
         return None
-    form, later = _FORMS[info.field_name or ""]
-    scheme = form.partition(":")[0]
+    forms, later = _FORMS[info.field_name or ""]
+    every_form = " or ".join(forms[:2])
     try:
         parts = urlsplit(url)
     except ValueError as error:
-        raise _wrong(f"a URL such as {form} ({error})") from error
-    if parts.scheme in later:
-        raise _wrong(f"{form} ({parts.scheme}:// arrives with the production stores)")
-    if parts.scheme != scheme or not url.startswith(f"{scheme}://"):
-        raise _wrong(f"a URL such as {form}")
+        raise _wrong(f"a URL such as {every_form} ({error})") from error
+    scheme = parts.scheme
+    if scheme in later:
+        raise _wrong(f"{every_form} ({scheme}:// arrives with the production stores)")
+    form = next((form for form in forms if form.startswith(f"{scheme}://")), None)
+    if form is None or not url.startswith(f"{scheme}://"):
+        raise _wrong(f"a URL such as {every_form}")
+    if scheme in REDIS_SCHEMES:
+        return _check_redis_url(url, parts, form)
     if scheme == "memory":
         if parts.netloc or parts.path:
             raise _wrong("memory://, with nothing after it")
         return url
     if parts.netloc or not parts.path.strip("/"):
         raise _wrong(f"a path behind three slashes, such as {form}")
+    if parts.query or parts.fragment:
+        raise _wrong(f"a URL without ? and #, such as {form}")
+    return url
+
+
+def _check_redis_url(url: str, parts: SplitResult, form: str) -> str:
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if not parts.hostname or port == 0 or not re.fullmatch(r"(/[0-9]{0,5})?", parts.path):
+        raise _wrong(f"a host, a port and the number of a database, such as {form}")
     if parts.query or parts.fragment:
         raise _wrong(f"a URL without ? and #, such as {form}")
     return url
@@ -81,8 +98,9 @@ class Settings(BaseSettings):
     )
     events_url: Url = Field(
         None,
-        description="Where the event log is kept: `sqlite:///` and a path (a fourth slash makes it absolute). "
-        "Unset: `events.db` in the data directory.",
+        repr=False,  # it may hold a password
+        description="Where the event log is kept: `sqlite:///` and a path (a fourth slash makes it absolute), or "
+        "`redis://user:password@host:port/database` (`rediss://` for TLS). Unset: `events.db` in the data directory.",
     )
     models_url: Url = Field(
         None,
@@ -183,8 +201,13 @@ class Settings(BaseSettings):
         return path_from_url(self.catalogue_url) if self.catalogue_url else self.data_dir / "catalogue.db"
 
     @property
+    def events_redis_url(self) -> str | None:
+        """The Redis server of the event log; None when it is in a file."""
+        return self.events_url if self.events_url and urlsplit(self.events_url).scheme in REDIS_SCHEMES else None
+
+    @property
     def events_path(self) -> Path:
-        """The SQLite file of the event log."""
+        """The SQLite file of the event log; of no meaning when it is in Redis."""
         return path_from_url(self.events_url) if self.events_url else self.data_dir / "events.db"
 
     @property
@@ -213,6 +236,11 @@ def path_from_url(url: str) -> Path:
     parts = urlsplit(url)
     path = unquote(parts.path)
     return Path(path.removeprefix("/")) if parts.scheme == "sqlite" else Path(path)
+
+
+def without_password(text: str) -> str:
+    """A text with the user and password of any URL in it as stars."""
+    return re.sub(r"//[^\s]*@", "//***@", text)  # to the last @: a password that is not quoted may hold / and @
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -265,6 +293,5 @@ def _allowed(field: str, problem: ErrorDetails) -> str:
 
 
 def _short(value: object) -> str:
-    text = ",".join(value) if isinstance(value, tuple) else str(value)
-    text = re.sub(r"//[^/@]*@", "//***@", text)  # a password in a URL
+    text = without_password(",".join(value) if isinstance(value, tuple) else str(value))
     return repr(text if len(text) <= 80 else text[:77] + "…")

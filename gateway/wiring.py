@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.adapters.directory.models import DirectoryModelStore
+    from gateway.adapters.redis.events import RedisEventLog
     from gateway.adapters.sqlite.catalogue import SqliteCatalogue
     from gateway.adapters.sqlite.events import SqliteEventLog
     from gateway.adapters.sqlite.serving_log import SqliteServingLog
@@ -29,7 +30,7 @@ class Stores:
     """Every port's adapter, open."""
 
     catalogue: SqliteCatalogue
-    events: SqliteEventLog
+    events: SqliteEventLog | RedisEventLog
     serving_log: SqliteServingLog
     models: DirectoryModelStore
     settings: Settings
@@ -51,7 +52,6 @@ def open_stores(settings: Settings, *, must_exist: bool = False) -> Stores:
     # Imported here so that commands which open nothing (`tandem settings`) need not wait for numpy.
     from gateway.adapters.directory.models import DirectoryModelStore
     from gateway.adapters.sqlite.catalogue import SqliteCatalogue
-    from gateway.adapters.sqlite.events import SqliteEventLog
     from gateway.adapters.sqlite.serving_log import SqliteServingLog
 
     if must_exist:
@@ -60,13 +60,31 @@ def open_stores(settings: Settings, *, must_exist: bool = False) -> Stores:
     with ExitStack() as opened:
         catalogue = SqliteCatalogue.open(settings.catalogue_path, currency=settings.currency)
         opened.callback(catalogue.close)
-        events = SqliteEventLog.open(settings.events_path)
+        events = open_event_log(settings)
         opened.callback(events.close)
         serving_log = SqliteServingLog.open(settings.serving_log_path, days=settings.serving_log_days)
         opened.callback(serving_log.close)
         models = DirectoryModelStore(settings.models_path, kept=settings.models_kept)
         opened.pop_all()
     return Stores(catalogue=catalogue, events=events, serving_log=serving_log, models=models, settings=settings)
+
+
+def open_event_log(settings: Settings) -> SqliteEventLog | RedisEventLog:
+    """Open the event log alone. Raises UnavailableError when it cannot be opened."""
+    url = settings.events_redis_url
+    if url is None:
+        from gateway.adapters.sqlite.events import SqliteEventLog
+
+        return SqliteEventLog.open(settings.events_path)
+    try:
+        from gateway.adapters.redis.events import RedisEventLog
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("redis", "hiredis"):
+            raise
+        raise UnavailableError(
+            "event log", "the client of Redis is not installed; install it with `pip install 'tandem[production]'`"
+        ) from error
+    return RedisEventLog.open(url, namespace=settings.namespace)
 
 
 @asynccontextmanager

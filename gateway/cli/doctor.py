@@ -12,11 +12,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import typer
 
-from gateway.settings import Settings, SettingsError, load_settings, unknown_variables
+from gateway.settings import Settings, SettingsError, load_settings, unknown_variables, without_password
 from recommender.errors import TandemError
+
+if TYPE_CHECKING:
+    from gateway.adapters.redis.events import RedisEventLog
 
 PYTHON = (3, 11)
 LITTLE_BYTES = 1 << 30  # a training run of a million events writes about half of it
@@ -145,23 +149,28 @@ async def _documents(path: Path) -> tuple[int, int, int]:
 
 
 def _event_log(settings: Settings) -> Finding:
-    from gateway.adapters.sqlite.events import SqliteEventLog
+    from gateway.wiring import open_event_log
 
-    path = settings.events_path
-    if not path.is_file():
+    url, path = settings.events_redis_url, settings.events_path
+    if url is None and not path.is_file():
         return Finding("event log", Status.FAIL, f"{path} is not there; run `tandem import …` or `tandem demo`")
     try:
-        log = SqliteEventLog.open(path)
+        log = open_event_log(settings)
         try:
             state = asyncio.run(log.state())
         finally:
             log.close()
     except TandemError as error:
         return Finding("event log", Status.FAIL, str(error))
+    facts = None if url is None else cast("RedisEventLog", log).facts
+    place = path if facts is None else f"{without_password(url or '')} ({facts.name})"
     if state.last_seq == 0:
-        return Finding("event log", Status.WARN, f"{path}: no events yet; import some, or nothing can be learnt")
+        return Finding("event log", Status.WARN, f"{place}: no events yet; import some, or nothing can be learnt")
     newest = "none of them with a time" if state.newest_ms is None else f"the newest of {_day(state.newest_ms)}"
-    return Finding("event log", Status.OK, f"{path}: {state.last_seq:,} events, {newest}")
+    text = f"{place}: {state.last_seq:,} events, {newest}"
+    if facts is None:
+        return Finding("event log", Status.OK, text)
+    return Finding("event log", Status.OK if facts.is_durable else Status.WARN, f"{text}; {facts.promise}")
 
 
 def _serving_log(settings: Settings) -> Finding:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import SecretStr
 
-from gateway.settings import Settings, load_settings, unknown_variables, variable
+from gateway.settings import Settings, load_settings, unknown_variables, variable, without_password
 
 UNSET = "unset"
 ANY_WIDTH = 1_000  # a pipe has no width: a row is a line
@@ -53,12 +53,12 @@ def markdown_table() -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as an operator would write it; secrets as stars."""
+    """A value as an operator would write it; secrets and the passwords of URLs as stars."""
     if isinstance(value, SecretStr):
         return "********"
     if isinstance(value, tuple):
         value = ",".join(value)
-    return UNSET if value is None or value == "" else str(value)
+    return UNSET if value is None or value == "" else without_password(str(value))
 
 
 def _code(text: str) -> str:

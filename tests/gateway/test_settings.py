@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cli.settings import markdown_table
+from gateway.cli.settings import markdown_table, shown
 from gateway.settings import Settings, SettingsError, is_loopback, load_settings, path_from_url, unknown_variables
 
 ROOT = Path(__file__).parents[2]
@@ -79,9 +79,27 @@ def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> Non
         ),
         (
             "EVENTS_URL",
-            "redis://me:secret@localhost",
-            "TANDEM_EVENTS_URL: allowed is sqlite:///path/to/events.db (redis:// arrives with the production stores); "
-            "got 'redis://***@localhost'",
+            "redis://me:se/c@ret@localhost:6379/first",
+            "TANDEM_EVENTS_URL: allowed is a host, a port and the number of a database, such as redis://host:6379/0; "
+            "got 'redis://***@localhost:6379/first'",
+        ),
+        (
+            "EVENTS_URL",
+            "rediss://localhost?ssl_cert_reqs=none",
+            "TANDEM_EVENTS_URL: allowed is a URL without ? and #, such as rediss://host:6379/0; "
+            "got 'rediss://localhost?ssl_cert_reqs=none'",
+        ),
+        (
+            "EVENTS_URL",
+            "redis://localhost:99999",
+            "TANDEM_EVENTS_URL: allowed is a host, a port and the number of a database, such as redis://host:6379/0; "
+            "got 'redis://localhost:99999'",
+        ),
+        (
+            "EVENTS_URL",
+            "kafka://localhost",
+            "TANDEM_EVENTS_URL: allowed is a URL such as sqlite:///path/to/events.db or redis://host:6379/0; "
+            "got 'kafka://localhost'",
         ),
         (
             "CACHE_URL",
@@ -155,6 +173,14 @@ def test_access_without_what_it_needs_says_so() -> None:
 def test_a_secret_shows_in_no_text_of_the_settings() -> None:
     settings = load_settings(service_token="s3cret")
     assert "s3cret" not in f"{settings} {settings!r}"
+
+
+def test_the_password_of_a_url_shows_in_no_text_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load_settings(events_url="redis://me:s3cret@localhost:6380/2")
+    assert "s3cret" not in f"{settings} {settings!r}"
+    assert shown(settings.events_url) == "redis://***@localhost:6380/2"
+    assert settings.events_redis_url == "redis://me:s3cret@localhost:6380/2"
+    assert load_settings(events_url="sqlite:///x.db").events_redis_url is None
 
 
 def test_a_misspelt_variable_is_noticed() -> None:

@@ -74,9 +74,7 @@ class AppendQueue:
                 try:
                     outcomes = iter(await self._write([row for waiting in group for row in waiting.rows]))
                 except BaseException as error:
-                    for waiting in group:
-                        if not waiting.outcomes.done():  # its caller may have left
-                            waiting.outcomes.set_exception(error)
+                    self._fail(group, error)
                     if not isinstance(error, Exception):
                         raise
                 else:
@@ -86,6 +84,13 @@ class AppendQueue:
                             waiting.outcomes.set_result(mine)
         finally:
             self._free += 1
+
+    def _fail(self, group: Sequence[_Waiting], error: BaseException) -> None:
+        """What waits behind a write that failed fails with it, instead of each after a time-out of its own."""
+        behind, self._waiting, self._waiting_rows = self._waiting, deque(), 0
+        for waiting in (*group, *behind):
+            if not waiting.outcomes.done():  # its caller may have left
+                waiting.outcomes.set_exception(error)
 
     def _next_group(self) -> list[_Waiting]:
         group: list[_Waiting] = []

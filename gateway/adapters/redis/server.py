@@ -45,7 +45,7 @@ class Timeouts:
     """
 
     connect_ms: int = 50
-    read_ms: int = 50
+    read_ms: int = 100
     write_ms: int = 5_000
     sync_ms: int = 3_000
 
@@ -59,16 +59,23 @@ class Facts:
     has_waitaof: bool
 
     @property
-    def promise(self) -> str:
-        """What survives once an event is acknowledged."""
-        if self.fsync == "always" or self.has_waitaof:
-            return "an acknowledged event is on the disk"
-        return "an acknowledged event survives a crash of the server; a loss of power may take the last two seconds"
-
-    @property
     def is_durable(self) -> bool:
         """Whether an acknowledged event survives a loss of power."""
         return self.fsync == "always" or self.has_waitaof
+
+    @property
+    def promise(self) -> str:
+        """What an acknowledgement means with this server, and what would be better."""
+        if self.fsync == "always":
+            return "an acknowledged event is on the disk"
+        if self.has_waitaof:
+            return (
+                "an acknowledged event is on the disk, and waits up to a second for it; appendfsync always is quicker"
+            )
+        return (
+            "an acknowledged event survives a crash of the server, but a loss of power may take the last two seconds; "
+            "set appendfsync always"
+        )
 
 
 class Server:
@@ -79,6 +86,7 @@ class Server:
 
     def __init__(self, url: str, *, part: str, timeouts: Timeouts, connections: int) -> None:
         self.address = address(url)
+        self._or_tls = ", whether it speaks TLS there" if url.startswith("rediss:") else ""
         self._part = part
         self._timeouts = timeouts
         self.quick = _client(url, timeouts.connect_ms, timeouts.read_ms, connections)
@@ -141,7 +149,7 @@ class Server:
             case _ if "WRONGTYPE" in text:
                 return "a key of this namespace holds something else; set another TANDEM_NAMESPACE"
             case TimeoutError():
-                return "it did not answer in time; look at its load and at the network"
+                return f"it did not answer in time; look at its load{self._or_tls} and at the network"
             case ConnectionError():
                 return self._no_connection(error)
             case _:
