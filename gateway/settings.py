@@ -17,6 +17,7 @@ from recommender.errors import TandemError
 
 PREFIX = "TANDEM_"
 REDIS_SCHEMES = ("redis", "rediss")
+ELASTICSEARCH_SCHEMES = ("elasticsearch", "elasticsearch+https")
 
 
 class SettingsError(TandemError):
@@ -25,7 +26,10 @@ class SettingsError(TandemError):
 
 # Per port: the forms of the URL that have an adapter today, and the schemes that will have one.
 _FORMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "catalogue_url": (("sqlite:///path/to/catalogue.db",), ("elasticsearch", "elasticsearch+https")),
+    "catalogue_url": (
+        ("sqlite:///path/to/catalogue.db", "elasticsearch://host:9200", "elasticsearch+https://host:9200"),
+        (),
+    ),
     "cache_url": (("memory://",), ("redis", "rediss")),
     "events_url": (("sqlite:///path/to/events.db", "redis://host:6379/0", "rediss://host:6379/0"), ()),
     "models_url": (("file:///path/to/models",), ()),
@@ -54,6 +58,8 @@ def _check_url(url: str | None, info: ValidationInfo) -> str | None:
         raise _wrong(f"a URL such as {every_form}")
     if scheme in REDIS_SCHEMES:
         return _check_redis_url(url, parts, form)
+    if scheme in ELASTICSEARCH_SCHEMES:
+        return _check_elasticsearch_url(url, parts, form)
     if scheme == "memory":
         if parts.netloc or parts.path:
             raise _wrong("memory://, with nothing after it")
@@ -77,6 +83,15 @@ def _check_redis_url(url: str, parts: SplitResult, form: str) -> str:
     return url
 
 
+def _check_elasticsearch_url(url: str, parts: SplitResult, form: str) -> str:
+    places = parts.netloc.rpartition("@")[2].split(",")
+    if parts.path.strip("/") or not all(re.fullmatch(r"[^:\s]+(:[0-9]{1,5})?", place) for place in places):
+        raise _wrong(f"one or more hosts with ports, separated by commas, such as {form}")
+    if parts.fragment or not re.fullmatch(r"(ca_certs=[^&]+)?", parts.query):
+        raise _wrong(f"{form}, with nothing behind it but ?ca_certs=/path/to/authority.pem")
+    return url
+
+
 Url = Annotated[str | None, AfterValidator(_check_url)]
 
 
@@ -90,8 +105,10 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path("data"), description="Root of every embedded store that has no URL of its own.")
     catalogue_url: Url = Field(
         None,
-        description="Where talents and jobs are kept: `sqlite:///` and a path (a fourth slash makes it absolute). "
-        "Unset: `catalogue.db` in the data directory.",
+        repr=False,  # it may hold a password
+        description="Where talents and jobs are kept: `sqlite:///` and a path (a fourth slash makes it absolute), or "
+        "`elasticsearch://user:password@host:port` (`elasticsearch+https://` for TLS, `?ca_certs=` and a path for an "
+        "authority of your own). Unset: `catalogue.db` in the data directory.",
     )
     cache_url: Url = Field(
         "memory://", description="Where ranked lists and documents are cached: `memory://` is in the process."
@@ -196,8 +213,14 @@ class Settings(BaseSettings):
         return None
 
     @property
+    def catalogue_elasticsearch_url(self) -> str | None:
+        """The Elasticsearch of the catalogue; None when it is in a file."""
+        url = self.catalogue_url
+        return url if url and urlsplit(url).scheme in ELASTICSEARCH_SCHEMES else None
+
+    @property
     def catalogue_path(self) -> Path:
-        """The SQLite file of the catalogue."""
+        """The SQLite file of the catalogue; of no meaning when it is in Elasticsearch."""
         return path_from_url(self.catalogue_url) if self.catalogue_url else self.data_dir / "catalogue.db"
 
     @property

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.adapters.directory.models import DirectoryModelStore
+    from gateway.adapters.elasticsearch.catalogue import ElasticsearchCatalogue
     from gateway.adapters.redis.events import RedisEventLog
     from gateway.adapters.sqlite.catalogue import SqliteCatalogue
     from gateway.adapters.sqlite.events import SqliteEventLog
@@ -29,7 +30,7 @@ class NoDataError(TandemError):
 class Stores:
     """Every port's adapter, open."""
 
-    catalogue: SqliteCatalogue
+    catalogue: SqliteCatalogue | ElasticsearchCatalogue
     events: SqliteEventLog | RedisEventLog
     serving_log: SqliteServingLog
     models: DirectoryModelStore
@@ -51,14 +52,13 @@ def open_stores(settings: Settings, *, must_exist: bool = False) -> Stores:
     """
     # Imported here so that commands which open nothing (`tandem settings`) need not wait for numpy.
     from gateway.adapters.directory.models import DirectoryModelStore
-    from gateway.adapters.sqlite.catalogue import SqliteCatalogue
     from gateway.adapters.sqlite.serving_log import SqliteServingLog
 
     if must_exist:
         check_data(settings)
     _make_directory(settings.data_dir)
     with ExitStack() as opened:
-        catalogue = SqliteCatalogue.open(settings.catalogue_path, currency=settings.currency)
+        catalogue = open_catalogue(settings, must_exist=must_exist)
         opened.callback(catalogue.close)
         events = open_event_log(settings)
         opened.callback(events.close)
@@ -67,6 +67,36 @@ def open_stores(settings: Settings, *, must_exist: bool = False) -> Stores:
         models = DirectoryModelStore(settings.models_path, kept=settings.models_kept)
         opened.pop_all()
     return Stores(catalogue=catalogue, events=events, serving_log=serving_log, models=models, settings=settings)
+
+
+def open_catalogue(settings: Settings, *, must_exist: bool = False) -> SqliteCatalogue | ElasticsearchCatalogue:
+    """Open the catalogue alone.
+
+    must_exist: raise NoDataError where there is none. Raises UnavailableError when it cannot be opened.
+    """
+    url = settings.catalogue_elasticsearch_url
+    if url is None:
+        from gateway.adapters.sqlite.catalogue import SqliteCatalogue
+
+        if must_exist:
+            check_data(settings)
+        return SqliteCatalogue.open(settings.catalogue_path, currency=settings.currency)
+    try:
+        from gateway.adapters.elasticsearch.catalogue import ElasticsearchCatalogue
+        from gateway.adapters.elasticsearch.layout import NoIndicesError
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("elasticsearch", "elastic_transport", "aiohttp"):
+            raise
+        raise UnavailableError(
+            "catalogue",
+            "the client of Elasticsearch is not installed; install it with `pip install 'tandem[production]'`",
+        ) from error
+    try:
+        return ElasticsearchCatalogue.open(
+            url, namespace=settings.namespace, currency=settings.currency, create=not must_exist
+        )
+    except NoIndicesError as error:
+        raise NoDataError(f"{error}: run `tandem import …` first") from error
 
 
 def open_event_log(settings: Settings) -> SqliteEventLog | RedisEventLog:
@@ -98,7 +128,9 @@ async def stores(settings: Settings, *, must_exist: bool = False) -> AsyncIterat
 
 
 def check_data(settings: Settings) -> None:
-    """Raise NoDataError, with what to do, unless there is a catalogue to read."""
+    """Raise NoDataError, with what to do, unless there is a catalogue to read. One in a server is asked when opened."""
+    if settings.catalogue_elasticsearch_url is not None:
+        return
     path = settings.catalogue_path
     if not path.is_file():
         place = path if settings.catalogue_url else settings.data_dir

@@ -118,26 +118,27 @@ def _disk(path: Path) -> Finding:
 
 
 def _catalogue(settings: Settings) -> Finding:
-    path = settings.catalogue_path
-    if not path.is_file():
+    url, path = settings.catalogue_elasticsearch_url, settings.catalogue_path
+    if url is None and not path.is_file():
         return Finding("catalogue", Status.FAIL, f"{path} is not there; run `tandem import …` or `tandem demo`")
+    place = path if url is None else f"{without_password(url)}, namespace {settings.namespace}"
     try:
-        talents, jobs, open_jobs = asyncio.run(_documents(path))
+        talents, jobs, open_jobs = asyncio.run(_documents(settings))
     except TandemError as error:
         return Finding("catalogue", Status.FAIL, str(error))
-    text = f"{path}: {talents:,} talents, {jobs:,} jobs, {open_jobs:,} of them open"
+    text = f"{place}: {talents:,} talents, {jobs:,} jobs, {open_jobs:,} of them open"
     if not open_jobs:
         return Finding("catalogue", Status.WARN, f"{text}; import jobs that are open, or talents get empty lists")
     return Finding("catalogue", Status.OK, text)
 
 
-async def _documents(path: Path) -> tuple[int, int, int]:
+async def _documents(settings: Settings) -> tuple[int, int, int]:
     """How many talents, jobs and open jobs there are."""
-    from gateway.adapters.sqlite.catalogue import SqliteCatalogue
+    from gateway.wiring import open_catalogue
     from recommender.documents import JobStatus, Kind
     from recommender.filters import JobFilter, TalentFilter
 
-    catalogue = SqliteCatalogue.open(path)
+    catalogue = await asyncio.to_thread(open_catalogue, settings, must_exist=True)
     try:
         now_ms = time.time_ns() // 1_000_000
         (talents,) = await catalogue.matching(Kind.TALENT, [(TalentFilter(), None)], now_ms)

@@ -73,9 +73,9 @@ def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> Non
         ),
         (
             "CATALOGUE_URL",
-            "elasticsearch://localhost:9200",
-            "TANDEM_CATALOGUE_URL: allowed is sqlite:///path/to/catalogue.db (elasticsearch:// arrives with the "
-            "production stores); got 'elasticsearch://localhost:9200'",
+            "elasticsearch://me:secret@localhost:9200/tandem",
+            "TANDEM_CATALOGUE_URL: allowed is one or more hosts with ports, separated by commas, such as "
+            "elasticsearch://host:9200; got 'elasticsearch://***@localhost:9200/tandem'",
         ),
         (
             "EVENTS_URL",
@@ -110,7 +110,7 @@ def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> Non
         (
             "CATALOGUE_URL",
             "mysql://x",
-            "TANDEM_CATALOGUE_URL: allowed is a URL such as sqlite:///path/to/catalogue.db; got 'mysql://x'",
+            "TANDEM_CATALOGUE_URL: allowed is a URL such as sqlite:///path/to/catalogue.db or elasticsearch://host:9200; got 'mysql://x'",
         ),
         ("MODELS_URL", "models", "TANDEM_MODELS_URL: allowed is a URL such as file:///path/to/models; got 'models'"),
         (
@@ -123,7 +123,7 @@ def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> Non
         (
             "CATALOGUE_URL",
             "sqlite://[",
-            "TANDEM_CATALOGUE_URL: allowed is a URL such as sqlite:///path/to/catalogue.db (Invalid IPv6 URL); "
+            "TANDEM_CATALOGUE_URL: allowed is a URL such as sqlite:///path/to/catalogue.db or elasticsearch://host:9200 (Invalid IPv6 URL); "
             "got 'sqlite://['",
         ),
         (

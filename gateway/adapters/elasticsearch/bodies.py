@@ -192,7 +192,7 @@ def having_term(term: str, after_ordinal: int) -> Body:
         "search_after": [after_ordinal],
         "track_scores": True,
         "track_total_hits": False,
-        "_source": False,
+        "stored_fields": "_none_",  # not even ids: those would be read from disk, document by document
     }
 
 
