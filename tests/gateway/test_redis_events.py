@@ -27,7 +27,7 @@ from recommender.errors import UnavailableError
 from recommender.events import Event, EventType
 from recommender.ports import Appended, LogState, SubjectKey
 from tests.factories import NOW_MS, event
-from tests.servers import RedisServer, free_port, running_redis
+from tests.servers import RedisServer, free_port, running_redis, wheel_binary
 
 A, D = Appended.ACCEPTED, Appended.DUPLICATE
 T1 = SubjectKey(Kind.TALENT, "t1")
@@ -155,7 +155,7 @@ def test_nothing_acknowledged_is_lost_when_server_and_writers_are_killed_again_a
         versions = asyncio.run(log.versions([SubjectKey(Kind.JOB, f"j{caller}") for caller in range(8)]))
         again = asyncio.run(log.append([replace(each, seq=0) for each in found]))
         log.close()
-    assert len(acknowledged) > 50
+    assert len(acknowledged) > 20  # of a server that syncs once a second
     assert set(acknowledged) - {each.event_id for each in found} == set()
     assert len({each.event_id for each in found}) == len(found)  # sent again after a crash, kept once
     assert [each.seq for each in found] == list(range(1, len(found) + 1))
@@ -205,7 +205,7 @@ async def test_a_server_that_hangs_costs_a_read_its_time_out(own_server: RedisSe
 
 
 async def test_an_append_that_the_disk_does_not_take_in_time_is_not_acknowledged(tmp_path: Path) -> None:
-    with running_redis(tmp_path, "--appendfsync", "everysec") as server:
+    with running_redis(tmp_path, "--appendfsync", "everysec", binary=wheel_binary()) as server:
         log = opened(server, timeouts=replace(PATIENT, sync_ms=1))
         with pytest.raises(UnavailableError, match="the disk did not take the events within 1 ms; send them again"):
             for number in range(20):  # one may come just before a sync
@@ -228,14 +228,13 @@ async def test_a_full_memory_refuses_the_append_whole_and_goes_on_reading(own_se
     log.close()
 
 
-async def test_an_append_only_file_switched_off_later_refuses_to_acknowledge(own_server: RedisServer) -> None:
-    log = opened(own_server)
-    if not log.facts.has_waitaof:
-        pytest.skip("this server cannot be asked")
-    own_server.command("CONFIG", "SET", "appendonly", "no")
-    with pytest.raises(UnavailableError, match="its append-only file was switched off; set appendonly yes"):
-        await log.append([event()])
-    log.close()
+async def test_an_append_only_file_switched_off_later_refuses_to_acknowledge(tmp_path: Path) -> None:
+    with running_redis(tmp_path, binary=wheel_binary()) as server:
+        log = opened(server)
+        server.command("CONFIG", "SET", "appendonly", "no")
+        with pytest.raises(UnavailableError, match="its append-only file was switched off; set appendonly yes"):
+            await log.append([event()])
+        log.close()
 
 
 async def test_a_stream_ahead_of_its_counter_is_refused_and_nothing_is_taken_for_a_duplicate(

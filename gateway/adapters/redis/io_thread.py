@@ -68,3 +68,5 @@ async def _cancel_the_rest() -> None:
     for task in rest:
         task.cancel()
     await asyncio.gather(*rest, return_exceptions=True)
+    for _ in range(2):  # a transport is closed in a turn of the loop after the one that asked for it
+        await asyncio.sleep(0)
