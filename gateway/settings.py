@@ -178,6 +178,12 @@ class Settings(BaseSettings):
     def _upper(cls, value: object) -> object:
         return value.strip().upper() if isinstance(value, str) else value
 
+    @field_validator("service_token", mode="before")
+    @classmethod
+    def _bare(cls, value: object) -> object:
+        # Out of a file it ends in a line break, which no header can carry; and nobody could send a blank one.
+        return value.strip() or None if isinstance(value, str) else value
+
     @field_validator("cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:

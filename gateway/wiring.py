@@ -128,13 +128,17 @@ async def stores(settings: Settings, *, must_exist: bool = False) -> AsyncIterat
 
 
 def check_data(settings: Settings) -> None:
-    """Raise NoDataError, with what to do, unless there is a catalogue to read. One in a server is asked when opened."""
-    if settings.catalogue_elasticsearch_url is not None:
-        return
+    """Raise NoDataError, with what to do, unless a catalogue and an event log are there; servers are asked later."""
     path = settings.catalogue_path
-    if not path.is_file():
+    if settings.catalogue_elasticsearch_url is None and not path.is_file():
         place = path if settings.catalogue_url else settings.data_dir
         raise NoDataError(f"no data in {place}: run `tandem import …` or `tandem demo` first")
+    # A new, empty log in its place would answer as if nobody had ever done anything.
+    if settings.events_redis_url is None and not settings.events_path.is_file():
+        raise NoDataError(
+            f"no event log at {settings.events_path}: bring it back or correct TANDEM_EVENTS_URL; "
+            "`tandem import …` begins a new one"
+        )
 
 
 def _make_directory(path: Path) -> None:

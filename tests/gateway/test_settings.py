@@ -110,7 +110,8 @@ def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> Non
         (
             "CATALOGUE_URL",
             "mysql://x",
-            "TANDEM_CATALOGUE_URL: allowed is a URL such as sqlite:///path/to/catalogue.db or elasticsearch://host:9200; got 'mysql://x'",
+            "TANDEM_CATALOGUE_URL: allowed is a URL such as sqlite:///path/to/catalogue.db or elasticsearch://host:9200; "
+            "got 'mysql://x'",
         ),
         ("MODELS_URL", "models", "TANDEM_MODELS_URL: allowed is a URL such as file:///path/to/models; got 'models'"),
         (
@@ -123,8 +124,8 @@ def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> Non
         (
             "CATALOGUE_URL",
             "sqlite://[",
-            "TANDEM_CATALOGUE_URL: allowed is a URL such as sqlite:///path/to/catalogue.db or elasticsearch://host:9200 (Invalid IPv6 URL); "
-            "got 'sqlite://['",
+            "TANDEM_CATALOGUE_URL: allowed is a URL such as sqlite:///path/to/catalogue.db or elasticsearch://host:9200 "
+            "(Invalid IPv6 URL); got 'sqlite://['",
         ),
         (
             "CORS_ORIGINS",
@@ -167,7 +168,15 @@ def test_access_without_what_it_needs_says_so() -> None:
     assert load_settings().access_problem() is None
     assert load_settings(auth="token", service_token="s3cret").access_problem() is None
     assert "needs TANDEM_SERVICE_TOKEN" in str(load_settings(auth="token").access_problem())
+    assert "needs TANDEM_SERVICE_TOKEN" in str(load_settings(auth="token", service_token=" \n").access_problem())
     assert "not built yet" in str(load_settings(auth="jwt").access_problem())
+
+
+def test_a_token_out_of_a_file_needs_no_care_for_its_line_break(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TANDEM_SERVICE_TOKEN", "s3cret\n")
+    token = load_settings().service_token
+    assert token is not None
+    assert token.get_secret_value() == "s3cret"
 
 
 def test_a_secret_shows_in_no_text_of_the_settings() -> None:

@@ -58,6 +58,17 @@ def test_no_data_names_the_file_of_a_url(tmp_path: Path) -> None:
         open_stores(settings, must_exist=True)
 
 
+def test_a_lost_event_log_is_said_and_no_empty_one_takes_its_place(tmp_path: Path) -> None:
+    settings = load_settings(data_dir=tmp_path)
+    open_stores(settings).close()
+    settings.events_path.unlink()
+    with pytest.raises(
+        NoDataError, match=r"^no event log at .*/events\.db: bring it back or correct TANDEM_EVENTS_URL"
+    ):
+        open_stores(settings, must_exist=True)
+    assert not settings.events_path.exists()
+
+
 def test_a_store_that_cannot_be_opened_closes_the_others(tmp_path: Path) -> None:
     settings = load_settings(data_dir=tmp_path)
     open_stores(settings).close()
