@@ -42,6 +42,7 @@ CONNECTIONS = 32  # per pool and process
 OPENED_AT_START = 4
 WRITERS = 8  # appends under way at once; each holds a connection while the disk syncs
 APPEND_BATCH = 250  # events that one script writes: it keeps the server from everybody else for some 2.5 ms
+WHOLE_APPEND = 500  # up to here an append is one step: no request brings more events
 SCAN_BATCH = 2_000
 FORGET_BATCH = 100
 REWRITE_POLL_SECONDS = 0.1
@@ -56,7 +57,7 @@ _OTHER = {Kind.TALENT: Kind.JOB, Kind.JOB: Kind.TALENT}
 class RedisEventLog:
     """`recommender.ports.EventLog` over one Redis or Valkey server. Ids are compared byte by byte.
 
-    An append of more than APPEND_BATCH events takes several steps, in order: when one of them fails the earlier ones
+    An append of more than WHOLE_APPEND events takes several steps, in order: when one of them fails the earlier ones
     are written, the append isn't acknowledged, and the same append again finds them to be duplicates.
     """
 
@@ -157,9 +158,10 @@ class RedisEventLog:
     async def _append(self, events: Sequence[Event]) -> list[Appended]:
         """The steps of a large append do without the disk, but for the last: it waits for all that came before."""
         outcomes: list[Appended] = []
-        for start in range(0, len(events), APPEND_BATCH):
-            rows = [_row(event) for event in events[start : start + APPEND_BATCH]]
-            is_last = start + APPEND_BATCH >= len(events)
+        step = WHOLE_APPEND if len(events) <= WHOLE_APPEND else APPEND_BATCH
+        for start in range(0, len(events), step):
+            rows = [_row(event) for event in events[start : start + step]]
+            is_last = start + step >= len(events)
             outcomes += await (self._queue.submit(rows) if is_last else self._write(rows, sync=False))
         return outcomes
 
