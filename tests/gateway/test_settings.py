@@ -110,8 +110,8 @@ def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> Non
         (
             "CATALOGUE_URL",
             "mysql://x",
-            "TANDEM_CATALOGUE_URL: allowed is a URL such as sqlite:///path/to/catalogue.db or elasticsearch://host:9200; "
-            "got 'mysql://x'",
+            "TANDEM_CATALOGUE_URL: allowed is a URL such as sqlite:///path/to/catalogue.db or "
+            "elasticsearch://host:9200; got 'mysql://x'",
         ),
         ("MODELS_URL", "models", "TANDEM_MODELS_URL: allowed is a URL such as file:///path/to/models; got 'models'"),
         (
@@ -124,8 +124,8 @@ def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> Non
         (
             "CATALOGUE_URL",
             "sqlite://[",
-            "TANDEM_CATALOGUE_URL: allowed is a URL such as sqlite:///path/to/catalogue.db or elasticsearch://host:9200 "
-            "(Invalid IPv6 URL); got 'sqlite://['",
+            "TANDEM_CATALOGUE_URL: allowed is a URL such as sqlite:///path/to/catalogue.db or "
+            "elasticsearch://host:9200 (Invalid IPv6 URL); got 'sqlite://['",
         ),
         (
             "CORS_ORIGINS",
