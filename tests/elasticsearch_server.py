@@ -86,8 +86,10 @@ def remove(url: str, namespace: str) -> None:
     found = orjson.loads(request_json(url, "GET", f"{namespace}.*?filter_path=*.aliases"))
     for name in found:
         request_json(url, "DELETE", name)
-    if found:
-        request_json(url, "DELETE", f"_index_template/{namespace}.*")
+    names = orjson.loads(request_json(url, "GET", "_index_template?filter_path=index_templates.name"))
+    for one in names.get("index_templates", []):
+        if one["name"].startswith(f"{namespace}."):
+            request_json(url, "DELETE", f"_index_template/{one['name']}")
 
 
 def empty(url: str, namespace: str) -> None:

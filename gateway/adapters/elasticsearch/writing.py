@@ -100,19 +100,28 @@ class Writer:
         """Decide about every id until its record is written; the ordinals. Visible to every search on return."""
         ordinals: dict[str, int] = {}
         written: dict[str, int] = {}  # index → last sequence number
+        refused: dict[str, str] = {}  # id → why
         async with self._turn[kind]:
             remaining = iter(ids)
             while batch := list(islice(remaining, BATCH)):
-                await self._write_batch(kind, batch, decide, ordinals, written)
+                await self._write_batch(kind, batch, decide, ordinals, written, refused)
         for index, seq_no in written.items():
             await self._publish(index, seq_no)
+        if refused:
+            name, why = next(iter(refused.items()))
+            raise BadInputError(f"Elasticsearch does not take {len(refused)} of the documents, such as {name!r}: {why}")
         return ordinals
 
     async def _write_batch(
-        self, kind: Kind, ids: Sequence[str], decide: Decide, ordinals: dict[str, int], written: dict[str, int]
+        self,
+        kind: Kind,
+        ids: Sequence[str],
+        decide: Decide,
+        ordinals: dict[str, int],
+        written: dict[str, int],
+        refused: dict[str, str],
     ) -> None:
         open_ids, given = list(ids), dict[str, int]()
-        refused: dict[str, str] = {}
         for attempt in range(TRIES):
             if attempt:
                 await asyncio.sleep(min(LONGEST_WAIT_S, 0.002 * 2**attempt) * (0.5 + secrets.randbelow(100) / 100))
@@ -124,9 +133,6 @@ class Writer:
             if not open_ids:
                 break
         self._layout.give_back(kind, sorted(given.values()))
-        if refused:
-            name, why = next(iter(refused.items()))
-            raise BadInputError(f"Elasticsearch does not take {len(refused)} of the documents, such as {name!r}: {why}")
         if open_ids:
             raise UnavailableError(PART, "writes are held up; if a rebuild was broken off, run `tandem index` again")
 
