@@ -65,10 +65,24 @@ def default_recipe(matrix: sp.csr_matrix) -> Recipe:
     jobs = max(len(np.unique(matrix.indices)), 1)
     density = max(pairs, 1) / (talents * jobs)
     events_per_row = max(pairs, 1) / np.sqrt(talents * jobs)  # geometric mean over both sides
+    strength = float(np.clip(min(8 * density ** (-1 / 3), 0.3 / density), 3, 200))
+    # In a dense log a silent pair says nearly as much as an event: confidences are weak there, and patterns that a few
+    # talents share are noise.
+    caution = max((21 / (1 + strength)) ** 0.3, 1.0)
     return Recipe(
         factors=FACTORS,
-        strength=float(np.clip(8 * density ** (-1 / 3), 8, 200)),
-        shrinkage=float(np.clip(1.3 * events_per_row ** (1 / 3), 1.8, 8)),
+        strength=strength,
+        shrinkage=float(np.clip(1.3 * events_per_row ** (1 / 3) * caution, 1.8, 10)),
+    )
+
+
+def carried_over(recipe: Recipe, chosen_on: sp.csr_matrix, to: sp.csr_matrix) -> Recipe:
+    """A recipe chosen on a part of a log for more of it: what it departs from the formula by is kept, in proportion."""
+    part, whole = default_recipe(chosen_on), default_recipe(to)
+    return replace(
+        recipe,
+        strength=recipe.strength * whole.strength / part.strength,
+        shrinkage=recipe.shrinkage * whole.shrinkage / part.shrinkage,
     )
 
 
@@ -141,11 +155,13 @@ def choose_recipe(
     Deterministic; sees nothing but `table`. At most `MOST_TRIALS` fits of `TRIAL_ITERATIONS` over `TRIAL_PAIRS`. With
     too few talents to measure on, the formula stands.
     """
-    start = default_recipe(affinity(table, None, None))
+    everything = affinity(table, None, None)
     split = split_events(_sampled(table, seed), seed=seed)
     trial = build_trial(split, TRIAL_TALENTS, seed)
     if trial.population < FEWEST_TALENTS:
-        return start
+        return default_recipe(everything)
+    part = affinity(split.train, None, None)
+    start = default_recipe(part)
     search = _Search(split, trial, seed, on_trial)
     best = search.better(start, [replace(start, half_life_days=days) for days in _half_lives(split.train)])
     for _ in range(2):
@@ -158,7 +174,8 @@ def choose_recipe(
         if best == before:
             break
     best = search.better(best, [replace(best, factors=WIDE_FACTORS)], margin=WIDE_MARGIN)
-    return search.better(best, [replace(best, popularity=popularity) for popularity in POPULARITIES])
+    best = search.better(best, [replace(best, popularity=popularity) for popularity in POPULARITIES])
+    return carried_over(best, part, everything)
 
 
 def _half_lives(table: EventTable) -> list[float]:

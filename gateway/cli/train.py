@@ -37,8 +37,9 @@ async def train_and_publish(
     Raises BadInputError when there is nothing to learn from.
     """
     from recommender.documents import Kind
+    from recommender.interactions import affinity
     from recommender.splits import split_events
-    from recommender.training import choose_recipe, train
+    from recommender.training import carried_over, choose_recipe, train
 
     console = console or Console()
     metrics: Mapping[str, Mapping[str, float]] = {}
@@ -49,11 +50,12 @@ async def train_and_publish(
         job_ordinals = await _ordinals(stores, Kind.JOB, table.job_ids)
         if evaluate:
             comparison = await asyncio.to_thread(compare, table, KS, seed, shown)
-            recipe, metrics = comparison.recipe, comparison.metrics
+            past, recipe, metrics = comparison.split.train, comparison.recipe, comparison.metrics
         else:
+            past = split_events(table, seed=seed).train
             recipe = await asyncio.to_thread(
                 choose_recipe,
-                split_events(table, seed=seed).train,
+                past,
                 seed=seed,
                 on_trial=lambda done, of: shown.show("Choosing hyper-parameters", done, of),
             )
@@ -61,7 +63,7 @@ async def train_and_publish(
         model = await asyncio.to_thread(
             train,
             table,
-            recipe,
+            carried_over(recipe, affinity(past, None, None), affinity(table, None, None)),
             talent_ordinals=talent_ordinals,
             job_ordinals=job_ordinals,
             as_of_ms=as_of_ms if as_of_ms is not None else table.newest_ms,

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 import pytest
+import scipy.sparse as sp
 
 from recommender.als import fold_in
 from recommender.documents import Kind
@@ -14,7 +15,16 @@ from recommender.events import Event, EventType
 from recommender.interactions import EventTable, affinity, pair_weights, table_from_events
 from recommender.model import Model
 from recommender.splits import split_events
-from recommender.training import Recipe, choose_recipe, contenders, default_recipe, resolve, train, version_of
+from recommender.training import (
+    Recipe,
+    carried_over,
+    choose_recipe,
+    contenders,
+    default_recipe,
+    resolve,
+    train,
+    version_of,
+)
 from tests.factories import DAY_MS, NOW_MS, event
 
 SMALL = Recipe(factors=4, strength=10.0, shrinkage=1.0, half_life_days=30.0)
@@ -171,6 +181,25 @@ def test_a_talent_whose_history_leads_nowhere_is_recommended_what_is_popular() -
         for name in ("als", "popularity")
     ]
     assert ranked[0] == ranked[1]
+
+
+def test_a_recipe_chosen_on_a_part_departs_from_the_formula_by_as_much_on_the_whole() -> None:
+    whole = affinity(table_from_events(taste_events()), None, None)
+    part = affinity(table_from_events(taste_events(each=6)), None, None)
+    chosen = replace(default_recipe(part), strength=2 * default_recipe(part).strength, half_life_days=7.0)
+    carried = carried_over(chosen, part, whole)
+    assert carried.strength == pytest.approx(2 * default_recipe(whole).strength)
+    assert carried.shrinkage == pytest.approx(default_recipe(whole).shrinkage)
+    assert carried.half_life_days == 7.0
+    assert carried_over(chosen, part, part) == chosen
+
+
+def test_confidence_is_weak_in_a_dense_log_and_strong_in_a_sparse_one() -> None:
+    """Figures of logs on which both were measured: docs/decisions/0006-default-hyperparameters.md."""
+    dense = default_recipe(sp.random_array((200, 3280), density=0.065, rng=1).tocsr())
+    assert (dense.strength, dense.shrinkage) == (pytest.approx(4.6, rel=0.02), pytest.approx(7.2, rel=0.02))
+    sparse = default_recipe(sp.random_array((5000, 2680), density=0.0018, rng=1).tocsr())
+    assert (sparse.strength, sparse.shrinkage) == (pytest.approx(65.8, rel=0.02), pytest.approx(2.43, rel=0.02))
 
 
 def test_a_log_too_small_to_measure_on_keeps_the_formula() -> None:
