@@ -13,6 +13,8 @@ NODE_LACKS = $(shell node -e 'const [a, b] = process.versions.node.split(".").ma
 	process.exit(a > 22 || (a === 22 && b >= 12) || (a === 20 && b >= 19) ? 0 : 1)' 2>/dev/null && command -v npm >/dev/null \
 	|| echo "Node 20.19 or newer with npm")
 CHROMIUM_LACKS = $(if $(CHROMIUM),,Chromium)
+# What the real Elasticsearch of the tests lacks here; nothing when ELASTICSEARCH_TEST_URL names one that runs.
+SERVER_LACKS = $(if $(ELASTICSEARCH_TEST_URL),,$(shell $(PYTHON) tools/elasticsearch/run.py lacks))
 LACKS = $(NODE_LACKS)$(if $(and $(NODE_LACKS),$(CHROMIUM_LACKS)), and )$(CHROMIUM_LACKS)
 
 .DEFAULT_GOAL := help
@@ -70,18 +72,22 @@ endef
 .PHONY: test
 test: check-parts install-dev lint types contracts schema unit $(if $(NODE_LACKS),,wheel) $(if $(LACKS),,browser) ## run every test there is, and say at the end what could not be run here
 	@echo
-	@if [ -z "$(LACKS)" ]; then \
+	@if [ -z "$(LACKS)$(SERVER_LACKS)" ]; then \
 		echo "Every test there is was run."; \
-	else \
+	fi; \
+	if [ -n "$(LACKS)" ]; then \
 		echo "NOT RUN, for want of $(LACKS): $(if $(NODE_LACKS),the bundling of the GraphiQL page and )the test of the page in a browser."; \
 		echo "To run it: install $(LACKS) (Debian: apt-get install chromium nodejs npm), or run .ci/run on Debian as root; then 'make wheel browser'."; \
+	fi; \
+	if [ -n "$(SERVER_LACKS)" ]; then \
+		echo "NOT RUN, for want of $(SERVER_LACKS): every test on a real Elasticsearch. To run them: install it (Debian 13: apt-get install openjdk-21-jdk-headless maven) or name a running one by ELASTICSEARCH_TEST_URL=elasticsearch://host:port; then 'make unit'."; \
 	fi
 
 # In CI a part that can't run is a failure, and at once.
 .PHONY: check-parts
 check-parts:
-	@if [ "$$CI" = true ] && [ -n "$(LACKS)" ]; then \
-		echo "make test: CI must run everything, and $(LACKS) is missing." >&2; exit 1; \
+	@if [ "$$CI" = true ] && [ -n "$(LACKS)$(SERVER_LACKS)" ]; then \
+		echo "make test: CI must run everything, and $(LACKS)$(if $(LACKS),$(if $(SERVER_LACKS), and ))$(SERVER_LACKS) is missing." >&2; exit 1; \
 	fi
 
 .PHONY: lint
