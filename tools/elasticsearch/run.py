@@ -52,6 +52,8 @@ rootLogger.level = warn
 rootLogger.appenderRef.out.ref = out
 """
 
+_started: dict[int, subprocess.Popen[bytes]] = {}  # by port, of this process: to be waited for when they end
+
 
 class CannotStartError(Exception):
     """The text says what is missing or went wrong."""
@@ -120,6 +122,7 @@ def start(port: int, heap: str, directory: Path) -> str:
         process = subprocess.Popen(  # noqa: S603
             command, cwd=home, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
+    _started[port] = process
     (home / "pid").write_text(str(process.pid))
     url = f"http://127.0.0.1:{port}"
     deadline = time.monotonic() + START_SECONDS
@@ -145,6 +148,8 @@ def stop(port: int, directory: Path) -> bool:
             os.kill(process, signal.SIGKILL)
             break
         time.sleep(0.1)
+    if port in _started:
+        _started.pop(port).wait()
     return True
 
 
@@ -161,11 +166,8 @@ def _process_of(directory: Path, port: int) -> int | None:
 
 
 def _is_alive(process: int) -> bool:
-    try:
-        if os.waitpid(process, os.WNOHANG) != (0, 0):  # a child of ours that has ended
-            return False
-    except ChildProcessError:
-        pass
+    for child in _started.values():
+        child.poll()  # one that has ended is alive until it is asked
     try:
         os.kill(process, 0)
     except OSError:
