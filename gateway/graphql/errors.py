@@ -82,6 +82,10 @@ def _answered(error: GraphQLError, executed: bool, request_id: str) -> GraphQLEr
         code = code_of(original)
         if code is None and executed and error.path is not None:
             return _masked(error, original, request_id)
+        if isinstance(original, UnavailableError):
+            # The rest of its text is the operator's: files, hosts and what became of them.
+            _log.error("part unavailable", part=original.part, reason=str(original), request_id=request_id)
+            return _with_code(error, CODES[UnavailableError], f"{original.part} is unavailable; try again later")
         return _with_code(error, code or "BAD_USER_INPUT", _where(error) + str(original) if code else error.message)
     return _with_code(error, _document_fault(error, executed), error.message)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.graphql.cursors import decode_token
 from gateway.graphql.ids import NodeType, relay_id
@@ -187,10 +188,16 @@ async def test_a_malformed_time_in_a_batch_is_told_with_its_place(market: Served
 
 
 async def test_when_the_log_is_down_nothing_is_acknowledged(market: ServedMarket) -> None:
-    market.events.failing["append"] = UnavailableError("event log")
-    answer = await market.ask(RECORD, {"events": [an_event()]})
+    market.events.failing["append"] = UnavailableError("event log", "/srv/tandem/events.db: the disk is full")
+    with capture_logs() as logs:
+        answer = await market.ask(RECORD, {"events": [an_event()]})
     assert answer["data"] == {"recordEvents": None}
     assert answer["errors"][0]["extensions"] == {"code": "UNAVAILABLE"}
+    # Where the part is and what ails it is for the operator alone.
+    assert answer["errors"][0]["message"] == "event log is unavailable; try again later"
+    assert [entry["reason"] for entry in logs if entry["event"] == "part unavailable"] == [
+        "event log is unavailable: /srv/tandem/events.db: the disk is full"
+    ]
     market.events.failing.clear()
     assert (await record(market, an_event()))["acceptedCount"] == 1  # nothing had been written
 
