@@ -33,7 +33,7 @@ TRIAL_K = 20
 TRIAL_TALENTS = 2_000
 TRIAL_PAIRS = 400_000  # of a larger log a share of the talents stands for the rest, so the choice stays cheap
 FEWEST_TALENTS = 50  # below, a validation split says nothing and the formula stands
-MOST_TRIALS = 16
+MOST_TRIALS = 17
 FAINT = 0.001  # of popularity: decides where a history says nothing, as of a job that nobody else acted on; else silent
 POPULARITIES = (0.1, 0.2, 0.4)  # tried
 
@@ -73,6 +73,7 @@ def default_recipe(matrix: sp.csr_matrix) -> Recipe:
         factors=FACTORS,
         strength=strength,
         shrinkage=float(np.clip(1.3 * events_per_row ** (1 / 3) * caution, 1.8, 10)),
+        popularity=float(np.clip(0.25 / events_per_row**2, FAINT, POPULARITIES[0])),
     )
 
 
@@ -174,6 +175,8 @@ def choose_recipe(
         if best == before:
             break
     best = search.better(best, [replace(best, factors=WIDE_FACTORS)], margin=WIDE_MARGIN)
+    if best.factors == WIDE_FACTORS:  # where many patterns pay, weak ones may as well; a step of the climb is too short
+        best = search.better(best, [replace(best, strength=best.strength / 2, shrinkage=best.shrinkage / 6)])
     best = search.better(best, [replace(best, popularity=popularity) for popularity in POPULARITIES])
     return carried_over(best, part, everything)
 

@@ -198,8 +198,12 @@ def test_confidence_is_weak_in_a_dense_log_and_strong_in_a_sparse_one() -> None:
     """Figures of logs on which both were measured: docs/decisions/0006-default-hyperparameters.md."""
     dense = default_recipe(sp.random_array((200, 3280), density=0.065, rng=1).tocsr())
     assert (dense.strength, dense.shrinkage) == (pytest.approx(4.6, rel=0.02), pytest.approx(7.2, rel=0.02))
+    assert dense.popularity == 0.001
     sparse = default_recipe(sp.random_array((5000, 2680), density=0.0018, rng=1).tocsr())
     assert (sparse.strength, sparse.shrinkage) == (pytest.approx(65.8, rel=0.02), pytest.approx(2.43, rel=0.02))
+    assert sparse.popularity == pytest.approx(0.0057, rel=0.02)
+    twice = default_recipe(sp.random_array((3448, 6915), density=0.00033, rng=1).tocsr())  # two events per talent
+    assert twice.popularity == pytest.approx(0.096, rel=0.05)
 
 
 def test_a_log_too_small_to_measure_on_keeps_the_formula() -> None:
