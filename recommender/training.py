@@ -84,6 +84,7 @@ def carried_over(recipe: Recipe, chosen_on: sp.csr_matrix, to: sp.csr_matrix) ->
         recipe,
         strength=recipe.strength * whole.strength / part.strength,
         shrinkage=recipe.shrinkage * whole.shrinkage / part.shrinkage,
+        popularity=whole.popularity if recipe.popularity == part.popularity else recipe.popularity,
     )
 
 
