@@ -89,6 +89,11 @@ async def read_events(stores: Stores, as_of_ms: int | None, shown: Steps) -> tup
         builder.add(events)
         shown.show("Reading events", events[-1].seq, state.last_seq)
     table = builder.build()
+    if not len(table) and state.last_seq:
+        raise BadInputError(
+            "there is nothing to learn from: the log holds IMPRESSIONs alone, which say what was shown, not what was "
+            "liked; import VIEW, SAVE or APPLY events too"
+        )
     if not len(table):
         raise BadInputError("there are no events to learn from: import some with `tandem import --events FILE` first")
     if as_of_ms is not None:
@@ -149,6 +154,11 @@ def print_comparison(comparison: Comparison, ks: Sequence[int], console: Console
             drawn.add_row(NAMES.get(algorithm, algorithm), *cells)
         console.print(drawn)
     console.print(_measured_on(comparison), highlight=False)
+    if "against" in comparison.metrics:
+        console.print(
+            "The lists of --against flatter themselves if what made them had seen the events that are asked about.",
+            highlight=False,
+        )
 
 
 def _measured_on(comparison: Comparison) -> str:
