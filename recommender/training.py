@@ -30,7 +30,7 @@ HALF_LIVES_DAYS = (30.0, 90.0, 365.0)  # tried; none stands without need
 ITERATIONS = 15  # ten lose up to 0.5 % of recall@20; thirty gain 0.4 % on one log and lose 5 % on another
 TRIAL_ITERATIONS = 8  # enough to rank candidates
 TRIAL_K = 20
-TRIAL_TALENTS = 2_000
+TRIAL_TALENTS = 4_000
 TRIAL_PAIRS = 400_000  # of a larger log a share of the talents stands for the rest, so the choice stays cheap
 FEWEST_TALENTS = 50  # below, a validation split says nothing and the formula stands
 MOST_TRIALS = 17
@@ -137,14 +137,16 @@ class _Search:
             self.on_trial(len(self.measured), MOST_TRIALS)
         return self.measured[recipe]
 
-    def better(self, best: Recipe, candidates: Sequence[Recipe], margin: float = 0.0) -> Recipe:
-        """The best of all; a candidate must win by a standard error, and by `margin` of the incumbent's mean."""
+    def better(
+        self, best: Recipe, candidates: Sequence[Recipe], margin: float = 0.0, standard_errors: float = 1.0
+    ) -> Recipe:
+        """The best of all; a candidate must win by that much, and by `margin` of the incumbent's mean."""
         for candidate in candidates:
             if candidate not in self.measured and len(self.measured) >= MOST_TRIALS:
                 break
             difference = self.gains(candidate) - self.gains(best)
             error = float(difference.std() / np.sqrt(len(difference)))
-            if difference.mean() > max(error, margin * self.gains(best).mean()):
+            if difference.mean() > max(standard_errors * error, margin * self.gains(best).mean()):
                 best = candidate
         return best
 
@@ -176,8 +178,11 @@ def choose_recipe(
         if best == before:
             break
     best = search.better(best, [replace(best, factors=WIDE_FACTORS)], margin=WIDE_MARGIN)
-    if best.factors == WIDE_FACTORS:  # where many patterns pay, weak ones may as well; a step of the climb is too short
-        best = search.better(best, [replace(best, strength=best.strength / 2, shrinkage=best.shrinkage / 6)])
+    if best.factors == WIDE_FACTORS:
+        # Where many patterns pay, weak ones may as well, and a step of the climb is too short to see it. On the widest
+        # and sparsest logs a gain of 5 % stays within the error, so the better mean decides between these two.
+        weak = replace(best, strength=best.strength / 2, shrinkage=best.shrinkage / 6)
+        best = search.better(best, [weak], standard_errors=0.0)
     best = search.better(best, [replace(best, popularity=popularity) for popularity in POPULARITIES])
     return carried_over(best, part, everything)
 
