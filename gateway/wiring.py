@@ -89,7 +89,7 @@ def open_catalogue(settings: Settings, *, must_exist: bool = False) -> SqliteCat
             raise
         raise UnavailableError(
             "catalogue",
-            "the client of Elasticsearch is not installed; install it with `pip install 'tandem[production]'`",
+            "the client of Elasticsearch is not installed; install it with `pip install -e '.[production]'`",
         ) from error
     try:
         return ElasticsearchCatalogue.open(
@@ -112,7 +112,7 @@ def open_event_log(settings: Settings) -> SqliteEventLog | RedisEventLog:
         if (error.name or "").partition(".")[0] not in ("redis", "hiredis"):
             raise
         raise UnavailableError(
-            "event log", "the client of Redis is not installed; install it with `pip install 'tandem[production]'`"
+            "event log", "the client of Redis is not installed; install it with `pip install -e '.[production]'`"
         ) from error
     return RedisEventLog.open(url, namespace=settings.namespace)
 
