@@ -171,7 +171,7 @@ def _event_log(settings: Settings) -> Finding:
     text = f"{place}: {state.last_seq:,} events, {newest}"
     if facts is None:
         return Finding("event log", Status.OK, text)
-    return Finding("event log", Status.OK if facts.is_durable else Status.WARN, f"{text}; {facts.promise}")
+    return Finding("event log", Status.OK, f"{text}; {facts.promise}")
 
 
 def _serving_log(settings: Settings) -> Finding:

@@ -59,23 +59,11 @@ class Facts:
     has_waitaof: bool
 
     @property
-    def is_durable(self) -> bool:
-        """Whether an acknowledged event survives a loss of power."""
-        return self.fsync == "always" or self.has_waitaof
-
-    @property
     def promise(self) -> str:
         """What an acknowledgement means with this server, and what would be better."""
         if self.fsync == "always":
             return "an acknowledged event is on the disk"
-        if self.has_waitaof:
-            return (
-                "an acknowledged event is on the disk, and waits up to a second for it; appendfsync always is quicker"
-            )
-        return (
-            "an acknowledged event survives a crash of the server, but a loss of power may take the last two seconds; "
-            "set appendfsync always"
-        )
+        return "an acknowledged event is on the disk, and waits up to a second for it; appendfsync always is quicker"
 
 
 class Server:
@@ -185,6 +173,7 @@ def facts_of(info: Mapping[str, Any], fsync: str | None, *, part: str, address: 
     product, found = ("Valkey", info["valkey_version"]) if valkey else ("Redis", info.get("redis_version", "0"))
     version = _version(str(found))
     first, beyond = VALKEY_VERSIONS if valkey else REDIS_VERSIONS
+    has_waitaof = valkey or version >= WAITAOF_SINCE
     problem: str | None = None
     if not first <= version < beyond:
         problem = (
@@ -202,6 +191,12 @@ def facts_of(info: Mapping[str, Any], fsync: str | None, *, part: str, address: 
         )
     elif fsync == "no":
         problem = "appendfsync no leaves it open when an event reaches the disk; set appendfsync always or everysec"
+    elif fsync != "always" and not has_waitaof:
+        # Seen, by kill -9 under load: while a sync is under way such a server answers before it has written at all.
+        problem = (
+            f"appendfsync {fsync or '(not told)'} of {product} {found} may lose acknowledged events; set "
+            "appendfsync always, or use Redis from 7.2 or Valkey"
+        )
     elif str(info.get("maxmemory_policy", "")).startswith("allkeys"):
         problem = (
             f"maxmemory-policy {info['maxmemory_policy']} drops events when memory is short; set noeviction, "
@@ -209,7 +204,7 @@ def facts_of(info: Mapping[str, Any], fsync: str | None, *, part: str, address: 
         )
     if problem is not None:
         raise UnavailableError(part, f"{address}: {problem}")
-    return Facts(f"{product} {found}", fsync, valkey or version >= WAITAOF_SINCE)
+    return Facts(f"{product} {found}", fsync, has_waitaof)
 
 
 def _version(text: str) -> tuple[int, int]:
