@@ -70,14 +70,14 @@ endef
 # ---- Test it --------------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: check-parts install-dev lint types contracts schema unit $(if $(NODE_LACKS),,wheel) $(if $(LACKS),,browser) ## run every test there is, and say at the end what could not be run here
+test: check-parts install-dev lint types contracts schema unit $(if $(NODE_LACKS),,wheel clients) $(if $(LACKS),,browser) ## run every test there is, and say at the end what could not be run here
 	@echo
 	@if [ -z "$(LACKS)$(SERVER_LACKS)" ]; then \
 		echo "Every test there is was run."; \
 	fi; \
 	if [ -n "$(LACKS)" ]; then \
-		echo "NOT RUN, for want of $(LACKS): $(if $(NODE_LACKS),the bundling of the GraphiQL page and )the test of the page in a browser."; \
-		echo "To run it: install $(LACKS) (Debian: apt-get install chromium nodejs npm), or run .ci/run on Debian as root; then 'make wheel browser'."; \
+		echo "NOT RUN, for want of $(LACKS): $(if $(NODE_LACKS),the bundling of the GraphiQL page, the tests of the clients, and )the test of the page in a browser."; \
+		echo "To run it: install $(LACKS) (Debian: apt-get install chromium nodejs npm), or run .ci/run on Debian as root; then 'make wheel clients browser'."; \
 	fi; \
 	if [ -n "$(SERVER_LACKS)" ]; then \
 		echo "NOT RUN, for want of $(SERVER_LACKS): every test on a real Elasticsearch. To run them: install it (Debian 13: apt-get install openjdk-21-jdk-headless maven) or name a running one by ELASTICSEARCH_TEST_URL=elasticsearch://host:port; then 'make unit'."; \
@@ -109,11 +109,15 @@ schema: install-dev ## schema.graphql is what the code prints
 
 .PHONY: unit
 unit: install-dev ## every test that needs nothing but Python, the examples of the docs among them
-	$(BIN)/pytest -n $(JOBS) -r s --ignore=tests/browser $(ARGS)
+	$(BIN)/pytest -n $(JOBS) -r s --ignore=tests/browser --ignore=tests/clients $(ARGS)
 
 .PHONY: browser
 browser: install-dev graphiql tests/browser/node_modules/.package-lock.json ## GraphiQL in a real Chromium (needs Node and Chromium)
 	CHROMIUM=$(CHROMIUM) $(BIN)/pytest tests/browser
+
+.PHONY: clients
+clients: install-dev tests/clients/node_modules/.package-lock.json ## Apollo, urql, Relay and others against a running gateway (needs Node)
+	$(BIN)/pytest tests/clients
 
 .PHONY: format
 format: install-dev ## put the code in order
@@ -160,4 +164,4 @@ endef
 
 .PHONY: clean
 clean: ## remove what was built; .venv and data/ stay
-	rm -rf build dist gateway/http/graphiql/built graphiql/node_modules tests/browser/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf build dist gateway/http/graphiql/built graphiql/node_modules tests/browser/node_modules tests/clients/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

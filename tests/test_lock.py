@@ -75,9 +75,9 @@ def test_the_lock_for_development_holds_the_one_for_running(python: str) -> None
     assert pins("requirements.lock", python).items() <= pins("requirements-dev.lock", python).items()
 
 
-@pytest.mark.parametrize("folder", ["graphiql", "tests/browser"])
+@pytest.mark.parametrize("folder", ["graphiql", "tests/browser", "tests/clients"])
 def test_a_lock_of_npm_names_no_registry_and_has_hashes(folder: str) -> None:
     text = (ROOT / folder / "package-lock.json").read_text(encoding="utf-8")
 
     assert '"resolved"' not in text
-    assert text.count('"integrity": "sha512-') > 50
+    assert text.count('"integrity": "sha512-') > 30

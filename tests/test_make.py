@@ -165,7 +165,7 @@ def test_elsewhere_what_was_not_run_is_in_the_last_lines(tree: Path) -> None:
     *_, what, how = finished.stdout.splitlines()
     assert what.startswith("NOT RUN, for want of Node 20.19 or newer with npm and Chromium: the bundling")
     assert how.startswith("To run it: ")
-    assert how.endswith("'make wheel browser'.")
+    assert how.endswith("'make wheel clients browser'.")
 
 
 def test_ci_calls_what_the_readme_calls() -> None:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import shutil
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,40 +21,19 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.http.graphiql import bundle, cdn, page_response, routes
+from tests.demo_gateway import demo_gateway
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 # What the page showed, for somebody who wants to look; .gitignore keeps it out.
 SCREENSHOTS = ROOT / "build" / "screenshots"
 WALK_SECONDS = 120
-SMALL_MARKET = ("--talents", "200", "--jobs", "150", "--events", "6000")  # built in two seconds
 
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a `tandem demo` over a small market."""
-    data = tmp_path_factory.mktemp("data")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gateway", "demo", *SMALL_MARKET, "--port", "0", "--data-dir", data],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-    with process:
-        try:
-            assert process.stdout
-            said = []
-            for line in process.stdout:
-                said.append(line)
-                if found := re.search(r"http://127\.0\.0\.1:\d+/graphql", line):
-                    yield found[0]
-                    break
-            else:
-                pytest.fail(f"`tandem demo` ended before it served:\n{''.join(said)}")
-        finally:
-            process.terminate()
+    with demo_gateway(tmp_path_factory.mktemp("data")) as address:
+        yield address
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""Tests that need Node: `make clients` runs them."""
