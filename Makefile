@@ -104,8 +104,9 @@ contracts: install-dev ## import-linter: who may import what
 	$(BIN)/lint-imports
 
 .PHONY: schema
-schema: install-dev ## schema.graphql is what the code prints
+schema: install-dev ## schema.graphql is what the code prints, and breaks nobody who was promised the contract
 	$(BIN)/tandem schema --check schema.graphql
+	$(BIN)/tandem schema --against tests/gateway/contract.graphql
 
 .PHONY: unit
 unit: install-dev ## every test that needs nothing but Python, the examples of the docs among them

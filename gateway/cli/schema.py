@@ -14,17 +14,30 @@ class SchemaDiffersError(TandemError):
     """A printed schema is not the served one."""
 
 
+class SchemaBreaksError(TandemError):
+    """Operations written against an earlier schema would fail, or be read wrongly, against the served one."""
+
+
 def command(
     out: Annotated[Path | None, typer.Option(help="Write it to this file instead of printing it.")] = None,
     check: Annotated[
         Path | None, typer.Option(help="Compare it with this file, and fail when they differ.", metavar="FILE")
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            help="Compare it with this earlier schema: name what clients must mind, fail on what breaks them.",
+            metavar="FILE",
+        ),
     ] = None,
 ) -> None:
     """Print the GraphQL schema (SDL), write it to a file, or check a file against it."""
     from gateway.graphql.schema import printed_schema
 
     text = printed_schema()
-    if check is not None:
+    if against is not None:
+        _check_against(against, text)
+    elif check is not None:
         if check.read_text(encoding="utf-8") != text:
             raise SchemaDiffersError(f"{check} is not the served schema: run `tandem schema --out {check}`")
         typer.echo(f"{check} is the served schema")
@@ -33,3 +46,26 @@ def command(
         typer.echo(f"wrote {out}")
     else:
         typer.echo(text, nl=False)
+
+
+def _check_against(earlier: Path, text: str) -> None:
+    """Name every change since an earlier schema that can hurt a client; raises SchemaBreaksError when one breaks it."""
+    from graphql import GraphQLError, build_schema
+    from graphql.utilities import find_breaking_changes, find_dangerous_changes
+
+    try:
+        old = build_schema(earlier.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, GraphQLError, TypeError) as error:
+        raise TandemError(f"{earlier} is no GraphQL schema: {error}") from error
+    new = build_schema(text)
+    for dangerous in find_dangerous_changes(old, new):
+        typer.echo(f"mind: {dangerous.description}")
+    breaking = find_breaking_changes(old, new)
+    for change in breaking:
+        typer.echo(f"breaks: {change.description}", err=True)
+    if breaking:
+        names = "change breaks" if len(breaking) == 1 else "changes break"
+        raise SchemaBreaksError(
+            f"{len(breaking)} {names} clients of {earlier}; deprecate what should go, and keep it until its date"
+        )
+    typer.echo(f"nothing breaks clients of {earlier}")

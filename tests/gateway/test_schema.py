@@ -15,6 +15,7 @@ from graphql import (
     build_schema,
 )
 
+from gateway.cli.schema import SchemaBreaksError, command
 from gateway.graphql.schema import printed_schema
 
 ROOT = Path(__file__).parents[2]
@@ -68,6 +69,32 @@ def test_the_printed_schema_in_the_repository_is_the_served_one() -> None:
     assert (ROOT / "schema.graphql").read_text(encoding="utf-8") == printed_schema(), (
         "run: tandem schema --out schema.graphql"
     )
+
+
+EARLIER = """
+type Query { talent(talentId: ID!): Talent removed: Int viewer: Viewer! }
+type Talent { talentId: ID! title: Int }
+type Viewer { roles: [String!]! }
+enum JobStatus { OPEN }
+"""
+
+
+def test_a_change_that_breaks_clients_is_named_and_fails_the_check(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    earlier = tmp_path / "earlier.graphql"
+    earlier.write_text(EARLIER, encoding="utf-8")
+
+    with pytest.raises(SchemaBreaksError, match="3 changes break"):
+        command(against=earlier)
+
+    said = capsys.readouterr()
+    assert sorted(said.err.splitlines()) == [
+        "breaks: Field Query.removed was removed.",
+        "breaks: Field Query.viewer changed type from Viewer! to Viewer.",
+        "breaks: Field Talent.title changed type from Int to String.",
+    ]
+    assert "JobStatus" in said.out
 
 
 def descriptions() -> list[tuple[str, str | None]]:
