@@ -34,10 +34,11 @@ def command(
     """Print the GraphQL schema (SDL), write it to a file, or check a file against it."""
     from gateway.graphql.schema import printed_schema
 
-    text = printed_schema()
     if against is not None:
-        _check_against(against, text)
-    elif check is not None:
+        _check_against(against)
+        return
+    text = printed_schema()
+    if check is not None:
         if check.read_text(encoding="utf-8") != text:
             raise SchemaDiffersError(f"{check} is not the served schema: run `tandem schema --out {check}`")
         typer.echo(f"{check} is the served schema")
@@ -48,21 +49,15 @@ def command(
         typer.echo(text, nl=False)
 
 
-def _check_against(earlier: Path, text: str) -> None:
+def _check_against(earlier: Path) -> None:
     """Name every change since an earlier schema that can hurt a client; raises SchemaBreaksError when one breaks it."""
-    from graphql import GraphQLError, build_schema
-    from graphql.utilities import find_breaking_changes, find_dangerous_changes
+    from gateway.graphql.schema import changes_since
 
-    try:
-        old = build_schema(earlier.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, GraphQLError, TypeError) as error:
-        raise TandemError(f"{earlier} is no GraphQL schema: {error}") from error
-    new = build_schema(text)
-    for dangerous in find_dangerous_changes(old, new):
-        typer.echo(f"mind: {dangerous.description}")
-    breaking = find_breaking_changes(old, new)
+    breaking, dangerous = changes_since(earlier.read_bytes(), str(earlier))
+    for change in dangerous:
+        typer.echo(f"mind: {change}")
     for change in breaking:
-        typer.echo(f"breaks: {change.description}", err=True)
+        typer.echo(f"breaks: {change}", err=True)
     if breaking:
         names = "change breaks" if len(breaking) == 1 else "changes break"
         raise SchemaBreaksError(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import strawberry
 from graphql import GraphQLError
+from graphql import build_schema as schema_from_text
+from graphql.utilities import find_breaking_changes, find_dangerous_changes
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types.execution import ExecutionContext
 
@@ -14,6 +16,7 @@ from gateway.graphql.mutation import Mutation
 from gateway.graphql.query import Query
 from gateway.graphql.scalars import SCALARS
 from gateway.graphql.talent import Talent
+from recommender.errors import BadInputError
 
 
 class TandemSchema(strawberry.Schema):
@@ -40,3 +43,16 @@ SCHEMA = build_schema()
 def printed_schema() -> str:
     """The SDL as it stands in schema.graphql."""
     return SCHEMA.as_str() + "\n"
+
+
+def changes_since(earlier: bytes, name: str) -> tuple[list[str], list[str]]:
+    """What was changed since an earlier printed schema: what breaks its clients, and what they must mind.
+
+    name: of the earlier one, for the error. Raises BadInputError when it is no schema.
+    """
+    try:
+        before, now = schema_from_text(earlier.decode()), schema_from_text(printed_schema())
+    except (UnicodeDecodeError, GraphQLError, TypeError) as error:
+        raise BadInputError(f"{name} is no GraphQL schema: {error}") from error
+    breaking, dangerous = find_breaking_changes(before, now), find_dangerous_changes(before, now)
+    return [change.description for change in breaking], [change.description for change in dangerous]
