@@ -38,3 +38,5 @@ def set_up_logs(settings: Settings) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
+    # At info the client of Elasticsearch writes a line for every round trip: several for each request.
+    logging.getLogger("elastic_transport").setLevel(level if level <= logging.DEBUG else max(level, logging.WARNING))

@@ -119,6 +119,14 @@ class Settings(BaseSettings):
         description="Where the event log is kept: `sqlite:///` and a path (a fourth slash makes it absolute), or "
         "`redis://user:password@host:port/database` (`rediss://` for TLS). Unset: `events.db` in the data directory.",
     )
+    catalogue_timeout_ms: int = Field(
+        120, ge=1, description="How long a request waits for Elasticsearch each time it asks; then it is UNAVAILABLE."
+    )
+    events_timeout_ms: int = Field(
+        100,
+        ge=1,
+        description="How long a request waits for a look-up in the event log in Redis; then it is UNAVAILABLE.",
+    )
     models_url: Url = Field(
         None,
         description="Where trained models are kept: `file://` and an absolute path. "
@@ -309,7 +317,7 @@ def _allowed(field: str, problem: ErrorDetails) -> str:
     match field:
         case "port":
             return "a whole number from 0 to 65535"
-        case "models_kept" | "serving_log_days":
+        case "models_kept" | "serving_log_days" | "catalogue_timeout_ms" | "events_timeout_ms":
             return "a whole number from 1"
         case "mutual_weight":
             return "a number from 0"

@@ -93,7 +93,11 @@ def open_catalogue(settings: Settings, *, must_exist: bool = False) -> SqliteCat
         ) from error
     try:
         return ElasticsearchCatalogue.open(
-            url, namespace=settings.namespace, currency=settings.currency, create=not must_exist
+            url,
+            namespace=settings.namespace,
+            currency=settings.currency,
+            create=not must_exist,
+            timeout_ms=settings.catalogue_timeout_ms,
         )
     except NoIndicesError as error:
         raise NoDataError(f"{error}: run `tandem import …` first") from error
@@ -108,13 +112,16 @@ def open_event_log(settings: Settings) -> SqliteEventLog | RedisEventLog:
         return SqliteEventLog.open(settings.events_path)
     try:
         from gateway.adapters.redis.events import RedisEventLog
+        from gateway.adapters.redis.server import Timeouts
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("redis", "hiredis"):
             raise
         raise UnavailableError(
             "event log", "the client of Redis is not installed; install it with `pip install -e '.[production]'`"
         ) from error
-    return RedisEventLog.open(url, namespace=settings.namespace)
+    timeout_ms = settings.events_timeout_ms
+    timeouts = Timeouts(connect_ms=max(1, timeout_ms // 2), read_ms=timeout_ms)
+    return RedisEventLog.open(url, namespace=settings.namespace, timeouts=timeouts)
 
 
 @asynccontextmanager

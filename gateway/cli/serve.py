@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from gateway.wiring import Stores
 
 DRAIN_SECONDS = 10  # requests in flight may take so long once told to stop
+# Longer than load balancers keep an idle connection, mostly 60 s: else they send into one that is being closed.
+KEEP_ALIVE_SECONDS = 75
 
 
 def command(
@@ -152,5 +154,6 @@ def _serve(app: Any, listener: socket.socket, banner: str) -> None:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=DRAIN_SECONDS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
     Server(config).run(sockets=[listener])

@@ -83,8 +83,7 @@ def _answered(error: GraphQLError, executed: bool, request_id: str) -> GraphQLEr
         if code is None and executed and error.path is not None:
             return _masked(error, original, request_id)
         if isinstance(original, UnavailableError):
-            # The rest of its text is the operator's: files, hosts and what became of them.
-            _log.error("part unavailable", part=original.part, reason=str(original), request_id=request_id)
+            log_unavailable(original, request_id)
             return _with_code(error, CODES[UnavailableError], f"{original.part} is unavailable; try again later")
         return _with_code(error, code or "BAD_USER_INPUT", _where(error) + str(original) if code else error.message)
     return _with_code(error, _document_fault(error, executed), error.message)
@@ -133,6 +132,11 @@ def _masked(error: GraphQLError, original: Exception, request_id: str) -> GraphQ
     masked = _with_code(error, INTERNAL, f"something went wrong on our side; quote request id {request_id}")
     masked.extensions = {"code": INTERNAL, "requestId": request_id}
     return masked
+
+
+def log_unavailable(error: UnavailableError, request_id: str) -> None:
+    """Keep the text for the operator: it names files, hosts and what became of them, which no caller is to read."""
+    _log.error("part unavailable", part=error.part, reason=str(error), request_id=request_id)
 
 
 def log_unexpected(error: BaseException, request_id: str, path: Sequence[str | int] | None = None) -> None:

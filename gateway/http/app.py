@@ -25,10 +25,14 @@ from gateway.http.health import Health
 from gateway.http.metrics import Metrics
 from gateway.http.observation import Observation
 from gateway.http.problem import HttpProblem, problem_response
+from recommender.documents import Kind
 from recommender.errors import NoModelError, TandemError
+from recommender.ports import Catalogue
 from recommender.recommender import Recommender
 
 REFRESH_SECONDS = 1.0
+LOADS = 20  # how often the documents are asked for before the first request, every half second, if none come
+LOAD_PAUSE_SECONDS = 0.5
 COMPRESSED_FROM = 1_024  # bytes: below, one packet holds it anyway
 COMPRESSION_LEVEL = 4  # 1 to 9: beyond, a percent less size costs twice the time
 
@@ -64,7 +68,7 @@ def build_app(services: Services, access: Access, *, cors_origins: Sequence[str]
         ],
         middleware=layers,
         exception_handlers={HttpProblem: _refused, HTTPException: _not_served},
-        lifespan=_following(services.recommender),
+        lifespan=_serving(services),
     )
 
 
@@ -79,16 +83,29 @@ async def _not_served(_request: Request, error: Exception) -> Response:
     return problem_response(HttpProblem(error.status_code, code, error.detail, error.headers))
 
 
-def _following(recommender: Recommender) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+def _serving(services: Services) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        task = asyncio.create_task(follow_models(recommender))
+        await load_mirrors(services.catalogue)
+        task = asyncio.create_task(follow_models(services.recommender))
         yield
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
 
     return lifespan
+
+
+async def load_mirrors(catalogue: Catalogue, pause_seconds: float = LOAD_PAUSE_SECONDS) -> None:
+    """Read the documents before the first request, which would wait for seconds. Serves without them in the end."""
+    for _ in range(LOADS):
+        try:
+            await asyncio.gather(*map(catalogue.mirror, Kind))
+        except TandemError as error:
+            _log.warning("documents not read yet", reason=str(error))
+            await asyncio.sleep(pause_seconds)
+        else:
+            return
 
 
 async def follow_models(recommender: Recommender, every_seconds: float = REFRESH_SECONDS) -> None:

@@ -23,16 +23,17 @@ from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 from strawberry.types.graphql import OperationType
 
+from gateway.graphql.consistency import reach
 from gateway.graphql.context import Context
 from gateway.graphql.cursors import decode_token
-from gateway.graphql.errors import INTERNAL, answered, log_unexpected, request_error
+from gateway.graphql.errors import INTERNAL, answered, log_unavailable, log_unexpected, request_error
 from gateway.graphql.services import Services
 from gateway.http.auth import Access
 from gateway.http.graphiql import page_response
 from gateway.http.negotiation import GRAPHQL, response_type, wants_page
 from gateway.http.problem import HttpProblem, json_response, problem_response
 from gateway.http.request_body import graphql_request
-from recommender.errors import BadInputError
+from recommender.errors import BadInputError, UnavailableError
 
 CONSISTENCY_TOKEN = "tandem-consistency-token"  # noqa: S105 — a header's name
 
@@ -85,13 +86,18 @@ class GraphQLView(GraphQL[Context, None]):
         """Who asks is settled here, before the body is read. Raises HttpProblem."""
         assert isinstance(request, Request)  # noqa: S101 — the route takes no WebSockets
         viewer = self._access.viewer(request)
-        token = request.headers.get(CONSISTENCY_TOKEN)
-        if token:
-            # The embedded stores are read where they are written, so every query sees every acknowledged write.
+        if token := request.headers.get(CONSISTENCY_TOKEN):
             try:
-                decode_token(token)
+                await reach(decode_token(token), self._services)
             except BadInputError as error:
                 raise HttpProblem(400, "BAD_USER_INPUT", str(error)) from error
+            except UnavailableError as error:
+                log_unavailable(error, request.state.request_id)
+                text = (
+                    f"{error.part} does not show yet what Tandem-Consistency-Token speaks of: try again later, or "
+                    "without the header for what there is"
+                )
+                raise HttpProblem(503, "UNAVAILABLE", text, {"Retry-After": "1"}) from error
         return Context(self._services, viewer, request.state.request_id)
 
     async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData:

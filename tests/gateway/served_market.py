@@ -135,8 +135,8 @@ def job_patch(number: int) -> Patch:
     )
 
 
-def small_model(version: str = "m1") -> Model:
-    """Seeded factors for every talent and job of the market."""
+def small_model(version: str = "m1", talents: int = TALENTS, jobs: int = JOBS) -> Model:
+    """Seeded factors for every talent and job of the market, whose ordinals count from 1."""
     rng = np.random.default_rng(7)
 
     def side(size: int) -> Side:
@@ -151,10 +151,10 @@ def small_model(version: str = "m1") -> Model:
         trained_at_ms=NOW_MS - DAY_MS,
         as_of_ms=NOW_MS - DAY_MS,
         watermark=0,
-        events=TALENTS * 3,
+        events=talents * 3,
         hyperparameters=Hyperparameters(factors=8, regularization=0.1, alpha=2.0),
     )
-    return Model(manifest=manifest, talents=side(TALENTS), jobs=side(JOBS))
+    return Model(manifest=manifest, talents=side(talents), jobs=side(jobs))
 
 
 async def open_market(path: Path, settings: Settings | None = None, base_url: str = BASE) -> ServedMarket:

@@ -4,13 +4,8 @@ cannot start."""
 from __future__ import annotations
 
 import http.client
-import os
-import re
-import selectors
-import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,25 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-ROOT = Path(__file__).parents[2]
-START_SECONDS = 60  # a loaded machine imports numpy slowly
-
-
-def environment(data: Path, **settings: str) -> dict[str, str]:
-    own = {name: value for name, value in os.environ.items() if not name.startswith("TANDEM_")}
-    return {**own, "TANDEM_DATA_DIR": str(data), "OPENBLAS_NUM_THREADS": "1", **settings}
-
-
-def tandem(data: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "gateway", *arguments],
-        cwd=ROOT,
-        env=environment(data, **settings),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+from tests.processes import ROOT, Server, tandem
 
 
 def write_market(folder: Path) -> None:
@@ -72,37 +49,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     learnt = tandem(data, "train")
     assert learnt.returncode == 0, learnt.stderr
     return data
-
-
-class Server:
-    """A server in a process of its own, on a port of its own."""
-
-    def __init__(self, data: Path, **settings: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "gateway", "serve", "--port", "0"],
-            cwd=ROOT,
-            env=environment(data, **settings),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.banner = self._first_line()
-        self.url = re.findall(r"http://[^/]+", self.banner)[0]
-
-    def _first_line(self) -> str:
-        assert self.process.stdout is not None
-        with selectors.DefaultSelector() as ready:
-            ready.register(self.process.stdout, selectors.EVENT_READ)
-            assert ready.select(START_SECONDS), "the server said nothing"
-        line = self.process.stdout.readline()
-        assert line, self.process.communicate()[1]
-        return line
-
-    def stop(self) -> tuple[int, str]:
-        """Ask it to stop; its exit code and what it wrote to stderr."""
-        self.process.send_signal(signal.SIGTERM)
-        _, stderr = self.process.communicate(timeout=20)
-        return self.process.returncode, stderr
 
 
 @pytest.fixture

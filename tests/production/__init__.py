@@ -1,0 +1,1 @@
+"""The production stack: gateway replicas over a real Elasticsearch and a real Redis."""
