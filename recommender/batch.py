@@ -23,9 +23,10 @@ from recommender.filters import JobFilter, TalentFilter
 from recommender.interest import Interest, interests_from_histories
 from recommender.mirror import Mirror
 from recommender.model import Factors, Model, Ordinals
+from recommender.neighbours import neighbour_term
 from recommender.ports import Catalogue, EventLog, SubjectKey
 from recommender.retrieval import best, ordinals_from_bitmap
-from recommender.scoring import CHUNK_ROWS, Dense, Scores, Terms, float32_margin, score
+from recommender.scoring import CHUNK_ROWS, Scores, Terms, float32_margin, score
 from recommender.versions import LoadedModel, LoadedSide
 
 T = TypeVar("T")
@@ -36,6 +37,7 @@ BLOCK: Final = 64  # subjects of one product; more would not fit their scores fo
 TILE: Final = 4096  # items of one product
 SAMPLED: Final = 8192  # items that a threshold is guessed from; the whole of a smaller catalogue
 KEPT_POSTINGS: Final = 5_000  # traits whose holders are remembered from one read to the next
+ROUNDING: Final = 1e-12  # of a float64 sum of three terms, and to spare
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -301,10 +303,14 @@ def _from_interests(pool: _Pool, subjects: Sequence[_Subject]) -> list[SubjectLi
     t − m, and whoever reaches it is approximated at t − 2m or above (see retrieval.shortlist). The threshold is guessed
     from a sample, low enough that k items nearly always reach it, and checked: partitioning every whole row would take
     2 ms a subject at 150,000 items. A guess that was too high, or so low that ties crowd in, is served by `best`.
+
+    Neighbours only add, so they leave this true of the products and the prior: items that they add nothing to are
+    nominated as before, and the others are nominated by `_raised`.
     """
     vectors = np.stack([subject.interest.vector for subject in subjects])
     wide = vectors if pool.prior is None else np.hstack([vectors, np.ones((len(vectors), 1))])
-    units = (wide / np.sqrt(np.sum(wide * wide, axis=1))[:, None]).astype(np.float32)
+    lengths = np.sqrt(np.sum(wide * wide, axis=1))
+    units = (wide / lengths[:, None]).astype(np.float32)
     wanted = np.array([pool.k + len(subject.excluded) for subject in subjects])
     thresholds = _guess_thresholds(units @ pool.sample, wanted, len(pool.ordinals))
     owners, places, rough = _nominees(pool.nominators, units, (thresholds - 2 * pool.margin).astype(np.float32))
@@ -313,16 +319,65 @@ def _from_interests(pool: _Pool, subjects: Sequence[_Subject]) -> list[SubjectLi
     # Excluded items may be among those that reach it: `wanted` counts them in.
     is_sure = (reached >= np.minimum(wanted, len(pool.ordinals))) & (np.diff(bounds) <= 20 * wanted + 1000)
     chosen = np.flatnonzero(is_sure[owners])
-    scores = np.empty(len(owners))
-    for start in range(0, len(chosen), CHUNK_ROWS):
-        chunk = chosen[start : start + CHUNK_ROWS]
-        products = pool.factors[places[chunk]].astype(np.float64)
-        products *= vectors[owners[chunk]]
-        scores[chunk] = products.sum(axis=1) + (0.0 if pool.prior is None else pool.prior[places[chunk]])
-    return [
-        _settled(pool, subject, places[low:high], scores[low:high]) if sure else _one_by_one(pool, subject)
-        for subject, low, high, sure in zip(subjects, bounds[:-1], bounds[1:], is_sure.tolist(), strict=True)
-    ]
+    products = np.empty(len(owners))
+    products[chosen] = _products(pool, vectors, owners[chosen], places[chosen])
+    lists = []
+    for place, (subject, low, high) in enumerate(zip(subjects, bounds[:-1], bounds[1:], strict=True)):
+        if not is_sure[place]:
+            lists.append(_one_by_one(pool, subject))
+            continue
+        nominated = places[low:high], products[low:high]
+        if pool.loaded.has_neighbours:
+            lists.append(_raised(pool, subject, *nominated, lengths[place] * thresholds[place]))
+        else:
+            lists.append(_settled(pool, subject, nominated[0], _summed(pool, *nominated)))
+    return lists
+
+
+def _products(pool: _Pool, vectors: npt.NDArray[np.float64], owners: npt.NDArray[np.intp], places: Places) -> Scores:
+    """The dense term of each (subject, item), bit for bit as `scoring.score` computes it."""
+    found = np.empty(len(owners))
+    for start in range(0, len(owners), CHUNK_ROWS):
+        chunk = slice(start, start + CHUNK_ROWS)
+        rows = pool.factors[places[chunk]].astype(np.float64)
+        rows *= vectors[owners[chunk]]
+        found[chunk] = rows.sum(axis=1)
+    return found
+
+
+def _summed(pool: _Pool, places: Places, values: Scores) -> Scores:
+    """The sums of what comes before the prior, and the prior."""
+    return values + (0.0 if pool.prior is None else pool.prior[places])
+
+
+def _raised(pool: _Pool, subject: _Subject, places: Places, products: Scores, threshold: float) -> SubjectList:
+    """Of nominees and of the items that neighbours add to.
+
+    Whoever was not nominated scores below `threshold` without its neighbours, so with them below threshold + added. Of
+    these items the largest are scored first: with the nominees they show what the k-th best score is at least, and only
+    whoever may still reach that is scored as well.
+    """
+    term = neighbour_term(subject.interest, pool.loaded.side, pool.loaded.neighbour_weight)
+    near = np.searchsorted(pool.ordinals, term.ordinals)
+    inside = near < len(pool.ordinals)
+    inside[inside] = pool.ordinals[near[inside]] == term.ordinals[inside]
+    near, added = near[inside], term.values[inside]
+    wanted = pool.k + len(subject.excluded)
+    of_nominees = np.zeros(len(places))
+    if len(near):
+        at = np.minimum(np.searchsorted(near, places), len(near) - 1)
+        of_nominees = np.where(near[at] == places, added[at], 0.0)
+    scores = _summed(pool, places, products + of_nominees)
+    rest = np.flatnonzero(~np.isin(near, places))
+    rest = rest[np.argsort(-added[rest], kind="stable")]
+    for part in (rest[:wanted], rest[wanted:]):
+        if len(scores) >= wanted:
+            least = np.partition(scores, len(scores) - wanted)[len(scores) - wanted]
+            part = part[threshold + added[part] >= least - ROUNDING * abs(least)]
+        found = _products(pool, subject.interest.vector[None], np.zeros(len(part), dtype=np.intp), near[part])
+        places = np.concatenate([places, near[part]])
+        scores = np.concatenate([scores, _summed(pool, near[part], found + added[part])])
+    return _settled(pool, subject, places, scores)
 
 
 def _guess_thresholds(
@@ -370,6 +425,6 @@ def _settled(pool: _Pool, subject: _Subject, places: Places, scores: Scores) -> 
 
 
 def _one_by_one(pool: _Pool, subject: _Subject) -> SubjectList:
-    terms = Terms(pool.loaded.side, dense=(Dense("interest", subject.interest.vector),), bias=pool.loaded.prior)
+    terms = pool.loaded.terms_of(subject.interest)
     ordinals, scores = best(terms, np.delete(pool.ordinals, subject.excluded), pool.k, pool.mirror)
     return SubjectList(subject.id, pool.ids[np.searchsorted(pool.ordinals, ordinals)].tolist(), scores)

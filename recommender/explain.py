@@ -12,6 +12,7 @@ from recommender.documents import Document, Job
 from recommender.eligibility import document_blocker, pair_blocker
 from recommender.events import Event
 from recommender.interest import Interest, shares
+from recommender.neighbours import neighbour_shares
 from recommender.query import Blocker, Contribution, Explanation, Profile, Reason
 from recommender.ranking import Draft, candidates_of, spoken_history
 from recommender.reasons import ActedOn, reason_of_trait, told_of
@@ -86,9 +87,12 @@ def _by_acted_on(
 ) -> list[Contribution]:
     """Each acted-on item's share, largest first in size; those behind the first few in one sum; then the biases."""
     kind = draft.query.item_kind
-    side = draft.loaded.side(kind).side
+    loaded = draft.loaded.side(kind)
+    side = loaded.side
     row = side.rows(np.array([item.ordinal], dtype=np.uint32))
     values = shares(interest, side, draft.loaded.model.manifest.hyperparameters, row)[0]
+    if loaded.has_neighbours:
+        values += neighbour_shares(interest, side, loaded.neighbour_weight, row)[0]
     events: dict[str, list[Event]] = defaultdict(list)
     for event in spoken_history(draft):
         events[event.id_of(kind)].append(event)

@@ -14,7 +14,7 @@ from recommender.documents import Kind
 Factors = npt.NDArray[np.float32]
 Ordinals = npt.NDArray[np.uint32]
 
-SCHEMA = 1  # of the stored format; raise it when the meaning or the set of arrays changes
+SCHEMA = 2  # of the stored format; raise it when the meaning or the set of arrays changes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,7 @@ class Hyperparameters:
     half_life_days: a weight halves with every such age; None does not decay.
     seed: of the initial factors.
     popularity: what the most popular job gains in every talent's list, the others in proportion; 0 is exactly off.
+    neighbours, talent_neighbours: weight of the neighbour sum in lists of jobs and of talents; 0 is exactly off.
     """
 
     factors: int = 64
@@ -34,6 +35,8 @@ class Hyperparameters:
     half_life_days: float | None = 90.0
     seed: int = 42
     popularity: float = 0.0
+    neighbours: float = 0.0
+    talent_neighbours: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +58,31 @@ class Manifest:
 
 
 @dataclass(frozen=True, eq=False)
+class Neighbours:
+    """Which rows of a side each row leads to, and how strongly: a sparse matrix by rows, without its diagonal.
+
+    Shapes: starts (rows + 1,), ascending from 0; columns and strengths (starts[-1],). Strengths are above 0: that
+    neighbours only ever add is what lets a list be nominated without them. No rows at all: there are no neighbours.
+    """
+
+    starts: npt.NDArray[np.int64]
+    columns: npt.NDArray[np.int32]
+    strengths: npt.NDArray[np.float32]
+
+    @classmethod
+    def none(cls) -> Neighbours:
+        """No neighbours for any row."""
+        return cls(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32))
+
+
+@dataclass(frozen=True, eq=False)
 class Side:
-    """One side's rows: ordinals (ascending), factors (rows × width) and decayed popularity (rows)."""
+    """One side's rows: ordinals (ascending), factors (rows × width), decayed popularity (rows) and neighbours."""
 
     ordinals: Ordinals
     factors: Factors
     popularity: npt.NDArray[np.float32]
+    neighbours: Neighbours = field(default_factory=Neighbours.none)
 
     @cached_property
     def gram(self) -> npt.NDArray[np.float64]:

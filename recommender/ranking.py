@@ -127,7 +127,7 @@ def _terms_of(draft: Draft) -> Terms:
     if snapshot.interest is not None:
         if draft.query.mode is Mode.SIMILAR:
             return Terms(side.side, dense=(Dense("similarity", snapshot.interest.vector, side.inverse_norms),))
-        return Terms(side.side, dense=(Dense("interest", snapshot.interest.vector),), bias=side.prior)
+        return side.terms_of(snapshot.interest)
     shared = () if snapshot.content is None else (snapshot.content,)
     return Terms(side.side, sparse=shared, bias=(side.popularity,))
 

@@ -25,6 +25,7 @@ from recommender.filters import JobFilter, TalentFilter
 from recommender.interest import interests_from_histories, shares
 from recommender.mirror import Mirror
 from recommender.model import Model
+from recommender.neighbours import neighbour_shares
 from recommender.ports import Catalogue, EventLog, ModelStore, ServedItem, ServedList, ServingLog, SubjectKey
 from recommender.query import (
     Exactness,
@@ -459,7 +460,10 @@ def _told(requests: Sequence[tuple[RankedPage, RankedItem]]) -> list[Naming]:
         side = loaded.side
         items = np.array([requests[place][1].ordinal for place in places], dtype=np.uint32)
         parts = shares(interest, side, context.loaded.model.manifest.hyperparameters, side.rows(items))
-        if context.query.mode is Mode.RECOMMENDED:  # what is there for its popularity is not there because of them
+        if context.query.mode is Mode.RECOMMENDED:
+            if loaded.has_neighbours:
+                parts += neighbour_shares(interest, side, loaded.neighbour_weight, side.rows(items))
+            # What is there for its popularity is not there because of them.
             prior = score(Terms(side, bias=loaded.prior), items)
             parts[parts.sum(axis=1) <= prior] = 0.0
         acted = side.ordinals[interest.rows]

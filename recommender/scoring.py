@@ -15,6 +15,7 @@ Rows = npt.NDArray[np.int32]
 
 CHUNK_ROWS: Final = 4096  # 64 factors in float64 are 2 MB then: stays in the second-level cache
 FLOAT32_UNIT: Final = 2.0**-24  # unit roundoff of float32
+FLOAT64_UNIT: Final = 2.0**-53
 FLOAT32_TINY: Final = 2.0**-120  # above what underflow can lose in one product of scaled vectors
 
 
@@ -88,7 +89,8 @@ def approximate(terms: Terms, ordinals: Ordinals) -> tuple[Scores, float]:
     product of n terms in precision u is within γₙ·Σ|xᵢ||yᵢ| ≤ γₙ·‖x‖·‖y‖ of the true one, γₙ = nu/(1 − nu) (Higham,
     Accuracy and Stability of Numerical Algorithms, 2002, §3.1); rounding v̂ to float32 and scaling cost three more
     units. So |approximate − exact| ≤ γₙ₊₄·‖v‖·max(scale·‖row‖), and twice (n + 4)·u is above γₙ₊₄ by enough to swallow
-    what happens in float64 as well. Without dense terms both are the same sums: the bound is 0.
+    what happens in float64 as well. Without dense terms both are the same sums: the bound is 0. Beside other terms the
+    float64 sums themselves round, each to within u·|sum|, and those terms may be much larger than the products.
     """
     side = terms.side
     rows = side.rows(ordinals)
@@ -109,6 +111,9 @@ def approximate(terms: Terms, ordinals: Ordinals) -> tuple[Scores, float]:
         total += _sparse_at(sparse, ordinals)
     for bias in terms.bias:
         total += _by_row(bias.values, rows)
+    others = len(terms.sparse) + len(terms.bias)
+    if margin > 0.0 and others and len(total):
+        margin += 4 * (others + 1) * FLOAT64_UNIT * max(float(total.max()), -float(total.min()), 0.0)
     return total, margin
 
 

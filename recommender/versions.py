@@ -14,9 +14,11 @@ import numpy as np
 from recommender.content import popularity_bias
 from recommender.documents import Kind
 from recommender.errors import CursorExpiredError, ModelRefusedError, NoModelError
+from recommender.interest import Interest
 from recommender.model import Model, Side
+from recommender.neighbours import neighbour_term
 from recommender.ports import ModelStore
-from recommender.scoring import Bias, Scores
+from recommender.scoring import Bias, Dense, Scores, Terms
 
 PINNED_MODELS: Final = 2  # besides the serving one: a publication or two happen while somebody pages
 RETRY_REFUSED_MS: Final = 60_000  # a copy on a shared directory may be complete by then; checking costs a full read
@@ -25,10 +27,24 @@ POPULAR_SHARE: Final = 0.05  # of the rows: what may be called popular
 
 @dataclass(frozen=True, eq=False)
 class LoadedSide:
-    """One side and what is derived from it once. prior_weight: what popularity adds at most to a score by interest."""
+    """One side and what is derived from it once.
+
+    prior_weight: what popularity adds at most to a score by interest. neighbour_weight: of the neighbour sum in it.
+    """
 
     side: Side
     prior_weight: float = 0.0
+    neighbour_weight: float = 0.0
+
+    def terms_of(self, interest: Interest) -> Terms:
+        """The score of a list by interest: the factors' product, what the history's neighbours add, and the prior."""
+        near = (neighbour_term(interest, self.side, self.neighbour_weight),) if self.has_neighbours else ()
+        return Terms(self.side, dense=(Dense("interest", interest.vector),), sparse=near, bias=self.prior)
+
+    @property
+    def has_neighbours(self) -> bool:
+        """Whether neighbours add anything to a score by interest."""
+        return self.neighbour_weight > 0 and len(self.side.neighbours.columns) > 0
 
     @cached_property
     def popularity(self) -> Bias:
@@ -72,12 +88,13 @@ class LoadedModel:
     @cached_property
     def talents(self) -> LoadedSide:
         """The talents' side."""
-        return LoadedSide(self.model.talents)
+        return LoadedSide(self.model.talents, neighbour_weight=self.model.manifest.hyperparameters.talent_neighbours)
 
     @cached_property
     def jobs(self) -> LoadedSide:
         """The jobs' side."""
-        return LoadedSide(self.model.jobs, self.model.manifest.hyperparameters.popularity)
+        hyper = self.model.manifest.hyperparameters
+        return LoadedSide(self.model.jobs, hyper.popularity, hyper.neighbours)
 
     def side(self, kind: Kind) -> LoadedSide:
         """The side of one kind."""

@@ -20,7 +20,7 @@ import pytest
 
 from gateway.adapters.directory.models import ARRAYS, CURRENT, MANIFEST, PINNED, DirectoryModelStore
 from recommender.errors import BadInputError, ModelRefusedError, UnavailableError
-from recommender.model import Hyperparameters, Manifest, Model, Side
+from recommender.model import Hyperparameters, Manifest, Model, Neighbours, Side
 from tests.factories import NOW_MS
 
 ADAPTERS = {"directory": DirectoryModelStore}
@@ -49,7 +49,19 @@ def side(rows: int, width: int = 4, seed: int = 0) -> Side:
         ordinals=np.arange(1, rows + 1, dtype=np.uint32) * 3,
         factors=rng.standard_normal((rows, width), dtype=np.float32),
         popularity=rng.random(rows, dtype=np.float32),
+        neighbours=ring(rows) if rows > 1 else Neighbours.none(),
     )
+
+
+def ring(rows: int, **parts: Any) -> Neighbours:
+    """Each row leads to the next."""
+    columns = (np.arange(rows) + 1) % rows
+    whole = {
+        "starts": np.arange(rows + 1, dtype=np.int64),
+        "columns": columns.astype(np.int32),
+        "strengths": np.linspace(0.5, 1, rows, dtype=np.float32),
+    }
+    return Neighbours(**(whole | parts))
 
 
 def model(
@@ -74,9 +86,13 @@ def model(
 def assert_same(found: Model, expected: Model) -> None:
     assert found.manifest == expected.manifest
     for ours, theirs in ((found.talents, expected.talents), (found.jobs, expected.jobs)):
-        for name in ("ordinals", "factors", "popularity"):
-            assert getattr(ours, name).dtype == getattr(theirs, name).dtype
-            np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
+        for one, other, names in (
+            (ours, theirs, ("ordinals", "factors", "popularity")),
+            (ours.neighbours, theirs.neighbours, ("starts", "columns", "strengths")),
+        ):
+            for name in names:
+                assert getattr(one, name).dtype == getattr(other, name).dtype
+                np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 
 def test_an_empty_store_says_so(store: DirectoryModelStore, path: Path) -> None:
@@ -96,6 +112,16 @@ def test_a_model_comes_back_as_it_was_published(store: DirectoryModelStore) -> N
     assert store.current() == "v1"
     assert_same(store.load("v1"), model())
     assert store.manifest("v1") == model().manifest
+
+
+def test_a_model_from_before_neighbours_is_read_without_any(store: DirectoryModelStore) -> None:
+    plain = replace(model(), talents=replace(side(7), neighbours=Neighbours.none()))
+    plain = replace(plain, jobs=replace(side(5, seed=1), neighbours=Neighbours.none()))
+    store.publish(replace(plain, manifest=replace(plain.manifest, schema=1)))
+    found = store.load("v1")
+    assert found.manifest.hyperparameters.neighbours == 0.0
+    assert found.manifest.schema == 1
+    assert_same(found, replace(plain, manifest=replace(plain.manifest, schema=1)))
 
 
 def test_a_model_without_rows_or_times_comes_back(store: DirectoryModelStore) -> None:
@@ -175,6 +201,23 @@ UNFIT = {
     "width": (_with("factors", side(5, 3).factors), r"jobs.factors must be float32 of shape \(5, 4\)"),
     "dtype": (_with("factors", side(5).factors.astype(np.float64)), ".*, and is float64 of"),
     "order": (_with("ordinals", np.array([1, 2, 2, 3, 4], np.uint32)), "jobs.ordinals are not ascending"),
+    "rows of neighbours": (_with("neighbours", ring(4)), "jobs.neighbours.starts must count 6, and count 5"),
+    "neighbours outside": (
+        _with("neighbours", ring(5, columns=np.array([1, 2, 3, 4, 5], np.int32))),
+        "jobs.neighbours are no rows of a sparse matrix of 5 × 5",
+    ),
+    "neighbours cut off": (
+        _with("neighbours", ring(5, strengths=np.ones(4, np.float32))),
+        "jobs.neighbours are no rows of a sparse matrix",
+    ),
+    "neighbours that take away": (
+        _with("neighbours", ring(5, strengths=np.array([1, 1, -1, 1, 1], np.float32))),
+        "jobs.neighbours.strengths must be finite and above 0",
+    ),
+    "neighbours of another type": (
+        _with("neighbours", ring(5, strengths=np.ones(5))),
+        "jobs.neighbours must be .* and are .*float64",
+    ),
 }
 
 
@@ -227,7 +270,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "manifest no object": (_write(MANIFEST, b"[]"), r"its manifest\.json is torn or altered"),
     "manifest bottomless": (_write(MANIFEST, b"[" * 100_000), r"its manifest\.json is torn or altered"),
     "manifest gone": (lambda folder: (folder / MANIFEST).unlink(), r"its manifest\.json is missing"),
-    "other schema": (_edit(schema=2), "it has schema 2 and this version reads schema 1"),
+    "other schema": (_edit(schema=3), "it has schema 3 and this version reads schema 2"),
     "watermark changed": (_edit(watermark=9), r"its manifest\.json was altered \(checksum\)"),
     "checksum removed": (_edit(sha256=None), r"its manifest\.json was altered \(checksum\)"),
 }

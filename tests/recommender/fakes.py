@@ -16,7 +16,7 @@ from recommender.errors import ModelRefusedError
 from recommender.events import Event, EventType
 from recommender.filters import Filter
 from recommender.mirror import Mirror
-from recommender.model import Hyperparameters, Manifest, Model, Side
+from recommender.model import Hyperparameters, Manifest, Model, Neighbours, Side
 from recommender.ports import Appended, LogState, ServedList, SubjectKey
 from recommender.recommender import Recommender
 from recommender.search import Facet, FacetRequest, SearchPage, SearchRequest
@@ -193,6 +193,30 @@ def model(version: str = "m1", talents: int = 40, jobs: int = 120, width: int = 
             rng.random(talents).astype(np.float32),
         ),
         Side(np.arange(1, jobs + 1, dtype=np.uint32), factors, rng.random(jobs).astype(np.float32)),
+    )
+
+
+def neighbours(rows: int, of_each: int = 6, seed: int = 3) -> Neighbours:
+    """Random neighbours for every row but each fifth, which has none; a few strengths are equal."""
+    rng = np.random.default_rng(seed)
+    picked = [
+        np.sort(rng.choice(np.delete(np.arange(rows), row), min(of_each, rows - 1), replace=False)) if row % 5 else []
+        for row in range(rows)
+    ]
+    columns = np.concatenate([np.asarray(of_row, np.int32) for of_row in picked])
+    strengths = rng.integers(1, 9, len(columns)).astype(np.float32) / np.float32(7)
+    return Neighbours(np.cumsum([0, *map(len, picked)]).astype(np.int64), columns, strengths)
+
+
+def blended(base: Model, weight: float = 0.5, talent_weight: float = 0.5, popularity: float = 0.1) -> Model:
+    """The model with neighbours on both sides and a prior of popularity."""
+    hyper = replace(
+        base.manifest.hyperparameters, neighbours=weight, talent_neighbours=talent_weight, popularity=popularity
+    )
+    return Model(
+        replace(base.manifest, hyperparameters=hyper),
+        replace(base.talents, neighbours=neighbours(len(base.talents.ordinals))),
+        replace(base.jobs, neighbours=neighbours(len(base.jobs.ordinals))),
     )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -16,12 +14,12 @@ from recommender.filters import JobFilter, TalentFilter
 from recommender.model import Model, Side
 from recommender.query import ListQuery, Mode, Options, RankedPage
 from tests.factories import NOW_MS, event, job, talent
-from tests.recommender.fakes import World, model
+from tests.recommender.fakes import World, blended, model
 
 TALENTS, JOBS = 40, 300
 
 
-def world(rows: int = JOBS, popularity: float = 0.0) -> World:
+def world(rows: int = JOBS, popularity: float = 0.0, neighbours: float = 0.0) -> World:
     """Talents with long, short and no histories, with and without content; closed, expired and unmodelled jobs."""
     rng = np.random.default_rng(4)
     kinds = [EventType.VIEW, EventType.SAVE, EventType.APPLY, EventType.DISMISS, EventType.WITHDRAW, EventType.INVITE]
@@ -39,8 +37,7 @@ def world(rows: int = JOBS, popularity: float = 0.0) -> World:
     documents[TALENTS] = job(1, status=JobStatus.CLOSED)
     documents[TALENTS + 1] = job(2, expires_at_ms=NOW_MS)
     base = model(talents=TALENTS, jobs=rows)
-    manifest = replace(base.manifest, hyperparameters=replace(base.manifest.hyperparameters, popularity=popularity))
-    return World(documents, events, Model(manifest, base.talents, base.jobs))
+    return World(documents, events, blended(base, neighbours, neighbours, popularity))
 
 
 async def everyone(world: World, subject_kind: Kind, k: int, exclude: Exclude, **more: object) -> list[SubjectList]:
@@ -73,13 +70,16 @@ def query(kind: Kind, subject_id: str, k: int, exclude: Exclude) -> ListQuery:
 @pytest.mark.parametrize("kind", list(Kind))
 @pytest.mark.parametrize("exclude", [Exclude.RULES, Exclude.SEEN])
 @pytest.mark.parametrize("k", [1, 20, 500])
-@pytest.mark.parametrize("popularity", [0.0, 1e-9, 0.001, 0.4])
+@pytest.mark.parametrize(
+    ("popularity", "neighbours"),
+    [(0.0, 0.0), (1e-9, 0.0), (0.001, 0.0), (0.4, 0.0), (0.0, 0.3), (0.001, 1e-9), (0.4, 1e9), (0.1, 1.0)],
+)
 async def test_everyones_lists_are_the_served_ones(
-    kind: Kind, exclude: Exclude, k: int, popularity: float, monkeypatch: pytest.MonkeyPatch
+    kind: Kind, exclude: Exclude, k: int, popularity: float, neighbours: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batch, "SUBJECTS", 7)
     monkeypatch.setattr(batch, "BLOCK", 3)
-    w = world(popularity=popularity)
+    w = world(popularity=popularity, neighbours=neighbours)
     made = await everyone(w, kind, k, exclude)
     assert [one.subject_id for one in made] == [document.id for document in w.catalogue.all(kind)]
     pages = await w.recommender.lists([query(kind, one.subject_id, k, exclude) for one in made])
@@ -89,9 +89,10 @@ async def test_everyones_lists_are_the_served_ones(
         assert one.scores.tolist() == [item.score for item in page.items]
 
 
+@pytest.mark.parametrize("neighbours", [0.0, 1e-3, 3.0])
 @pytest.mark.parametrize("shape", ["gauss", "copies", "equal", "spike"])
 async def test_a_threshold_guessed_from_a_sample_never_costs_an_item(
-    shape: str, monkeypatch: pytest.MonkeyPatch
+    shape: str, neighbours: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All-equal scores crowd in at the threshold; spikes between the sampled items make it too low or too high."""
     monkeypatch.setattr(batch, "SAMPLED", 64)
@@ -108,6 +109,7 @@ async def test_a_threshold_guessed_from_a_sample_never_costs_an_item(
         factors[:: jobs // 64] = 1.0
         factors[::31] += rng.random((len(factors[::31]), 8)).astype(np.float32)
     m = Model(base.manifest, base.talents, Side(base.jobs.ordinals, factors, base.jobs.popularity))
+    m = blended(m, neighbours, popularity=0.0)
     w = World(
         [*(talent(n) for n in range(1, 6)), *(job(n) for n in range(1, jobs + 1))],
         [event(EventType.APPLY, f"t{n}", f"j{n * n * 31 % jobs + 1}") for n in range(1, 5)],

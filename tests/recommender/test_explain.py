@@ -12,12 +12,12 @@ from recommender.filters import JobFilter, TalentFilter, TermFilter
 from recommender.model import Model
 from recommender.query import Blocker, Explanation, ListQuery, Mode, RankedPage, ReasonKind
 from tests.factories import NOW_MS, event, job, talent
-from tests.recommender.fakes import World, model
+from tests.recommender.fakes import World, blended, model
 
 SQL = JobFilter(skills=TermFilter(all=("sql",)))
 
 
-def world() -> World:
+def world(*models: Model) -> World:
     documents = [
         *(talent(n, skills=("Go",), title="Data engineer") for n in range(1, 41)),
         *(job(n, title=f"Job {n}", skills=("Go",) if n % 2 else ("SQL",)) for n in range(1, 121)),
@@ -29,7 +29,7 @@ def world() -> World:
         event(EventType.SHORTLIST, "t7", "j2"),
         *(event(EventType.VIEW, "t8", f"j{n}") for n in range(1, 41)),
     ]
-    return World(documents, history)
+    return World(documents, history, *models)
 
 
 async def explain(
@@ -81,8 +81,11 @@ async def test_each_side_has_its_own_eligibility_and_filter() -> None:
 
 
 @pytest.mark.parametrize("talent_id", ["t1", "t3", "t8"])
-async def test_rank_and_score_are_those_of_the_list_and_contributions_sum_to_the_score(talent_id: str) -> None:
-    w = world()
+@pytest.mark.parametrize("weight", [0.0, 0.5, 40.0])
+async def test_rank_and_score_are_those_of_the_list_and_contributions_sum_to_the_score(
+    talent_id: str, weight: float
+) -> None:
+    w = world(blended(model(), weight))
     query = ListQuery(
         mode=Mode.RECOMMENDED, subject_kind=Kind.TALENT, subject_id=talent_id, filter=JobFilter(), first=200
     )
@@ -115,6 +118,20 @@ async def test_contributions_name_the_events_they_come_from() -> None:
     assert reason is not None
     assert (reason.kind, reason.text) == (ReasonKind.SIMILAR_TO_ACTED_ON, "Because you applied to “Job 2”")
     assert "Because you applied to “Job 2”." in found.text
+
+
+async def test_what_neighbours_add_is_part_of_the_event_that_they_are_of() -> None:
+    base, near = model(), blended(model(), weight=2.0, popularity=0.0)
+    rows = near.jobs.neighbours
+    item = f"j{int(rows.columns[rows.starts[1]]) + 1}"  # the first neighbour of the applied j2
+    strength = float(rows.strengths[rows.starts[1]])
+    alone, beside = await explain(world(base), job_id=item), await explain(world(near), job_id=item)
+    told = {part.signal: part.value for part in beside.contributions}
+    bare = {part.signal: part.value for part in alone.contributions}
+    # Two jobs are preferred: each says 1/√2.
+    assert told["history:j2"] - bare["history:j2"] == pytest.approx(2.0 * strength / 2**0.5)
+    assert told["history:j30"] == bare["history:j30"]  # what was turned down has no neighbours' say
+    assert beside.score == pytest.approx(sum(told.values()))
 
 
 async def test_a_long_history_is_summed_up_behind_its_largest_parts() -> None:

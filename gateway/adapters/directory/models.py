@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from recommender.errors import BadInputError, ModelRefusedError, UnavailableError
-from recommender.model import SCHEMA, Hyperparameters, Manifest, Model, Side
+from recommender.model import SCHEMA, Hyperparameters, Manifest, Model, Neighbours, Side
 
 PART = "model store"
 ARRAYS = "arrays.safetensors"
@@ -38,6 +39,8 @@ TEMPORARY = ".tmp-"
 
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _DTYPES = {"ordinals": np.dtype(np.uint32), "factors": np.dtype(np.float32), "popularity": np.dtype(np.float32)}
+_OF_NEIGHBOURS = {"starts": np.dtype(np.int64), "columns": np.dtype(np.int32), "strengths": np.dtype(np.float32)}
+_BEFORE_NEIGHBOURS = 1  # the schema whose models have none; they are read as such
 _ADVICE = "promote another version with `tandem models promote VERSION`, or train again with `tandem train`"
 
 
@@ -92,7 +95,9 @@ class DirectoryModelStore:
         document = _document(version, folder)
         manifest = _manifest(version, document)
         arrays = _arrays(version, folder / ARRAYS, document)
-        model = Model(manifest=manifest, talents=_side("talents", arrays), jobs=_side("jobs", arrays))
+        has_neighbours = manifest.schema != _BEFORE_NEIGHBOURS
+        talents, jobs = (_side(name, arrays, has_neighbours) for name in ("talents", "jobs"))
+        model = Model(manifest=manifest, talents=talents, jobs=jobs)
         _check(model)
         return model
 
@@ -222,18 +227,49 @@ def _check(model: Model) -> None:
         for part, array in (("factors", side.factors), ("popularity", side.popularity)):
             if not bool(np.isfinite(array).all()):
                 raise _refused(version, f"{name}.{part} holds numbers that are not finite")
+        _check_neighbours(version, name, side.neighbours, rows)
+
+
+def _check_neighbours(version: str, name: str, neighbours: Neighbours, rows: int) -> None:
+    """Refuse rows that lead outside the side, or that take away."""
+    starts, columns, strengths = neighbours.starts, neighbours.columns, neighbours.strengths
+    found = {part: getattr(neighbours, part).dtype for part in _OF_NEIGHBOURS}
+    if found != _OF_NEIGHBOURS or not starts.ndim == columns.ndim == strengths.ndim == 1:
+        raise _refused(version, f"{name}.neighbours must be {_OF_NEIGHBOURS} in one dimension each, and are {found}")
+    if len(starts) != rows + 1 and not (len(starts) == 1 and not len(columns)):
+        raise _refused(version, f"{name}.neighbours.starts must count {rows + 1}, and count {len(starts)}")
+    if (
+        starts[0] != 0
+        or not bool(np.all(starts[1:] >= starts[:-1]))
+        or not int(starts[-1]) == len(columns) == len(strengths)
+        or not bool(np.all((columns >= 0) & (columns < rows)))
+    ):
+        raise _refused(version, f"{name}.neighbours are no rows of a sparse matrix of {rows} × {rows}")
+    if not bool(np.all((strengths > 0) & np.isfinite(strengths))):
+        raise _refused(version, f"{name}.neighbours.strengths must be finite and above 0")
+
+
+def _names(schema: int) -> list[str]:
+    """The arrays of a model of that schema."""
+    parts = [*_DTYPES]
+    if schema != _BEFORE_NEIGHBOURS:
+        parts += [f"neighbours.{part}" for part in _OF_NEIGHBOURS]
+    return [f"{side}.{part}" for side in ("talents", "jobs") for part in parts]
 
 
 def _named(model: Model) -> dict[str, npt.NDArray[Any]]:
+    sides = {"talents": model.talents, "jobs": model.jobs}
     return {
-        f"{name}.{part}": np.ascontiguousarray(getattr(side, part))
-        for name, side in (("talents", model.talents), ("jobs", model.jobs))
-        for part in _DTYPES
+        name: np.ascontiguousarray(attrgetter(part)(sides[side]))
+        for name in _names(model.manifest.schema)
+        for side, _, part in [name.partition(".")]
     }
 
 
-def _side(name: str, arrays: Mapping[str, npt.NDArray[Any]]) -> Side:
-    return Side(**{part: arrays[f"{name}.{part}"] for part in _DTYPES})
+def _side(name: str, arrays: Mapping[str, npt.NDArray[Any]], has_neighbours: bool) -> Side:
+    of_neighbours = {part: arrays[f"{name}.neighbours.{part}"] for part in _OF_NEIGHBOURS if has_neighbours}
+    neighbours = Neighbours(**of_neighbours) if has_neighbours else Neighbours.none()
+    return Side(**{part: arrays[f"{name}.{part}"] for part in _DTYPES}, neighbours=neighbours)
 
 
 def _described(manifest: Manifest, arrays: Mapping[str, npt.NDArray[Any]], data: bytes) -> dict[str, Any]:
@@ -276,7 +312,7 @@ def _document(version: str, folder: Path) -> dict[str, Any]:
         raise _refused(version, f"its {MANIFEST} is torn or altered") from None
     if not isinstance(document, dict):
         raise _refused(version, f"its {MANIFEST} is torn or altered")
-    if document.get("schema") != SCHEMA:
+    if document.get("schema") not in (_BEFORE_NEIGHBOURS, SCHEMA):
         raise _refused(version, f"it has schema {document.get('schema')!r} and this version reads schema {SCHEMA}")
     claimed = document.pop("sha256", None)
     if claimed != _digest(document):
@@ -320,9 +356,7 @@ def _arrays(version: str, path: Path, document: Mapping[str, Any]) -> dict[str, 
             raise _refused(version, f"its {ARRAYS} was altered (checksum)")
         arrays = safetensors.load(data)
         shapes = {name: {"shape": list(array.shape), "dtype": str(array.dtype)} for name, array in arrays.items()}
-        if shapes != described or any(
-            f"{side}.{part}" not in arrays for side in ("talents", "jobs") for part in _DTYPES
-        ):
+        if shapes != described or any(name not in arrays for name in _names(document["schema"])):
             raise _refused(version, f"its {ARRAYS} does not hold the arrays of its {MANIFEST}")
     except (KeyError, TypeError, SafetensorError) as error:
         raise _refused(version, f"its {ARRAYS} was written by another version of Tandem ({error})") from error
