@@ -151,6 +151,16 @@ class Settings(BaseSettings):
     jwks_url: str | None = Field(None, description="Where the keys of `TANDEM_AUTH=jwt` are published.")
     issuer: str | None = Field(None, description="The `iss` claim that `TANDEM_AUTH=jwt` asks for.")
     audience: str | None = Field(None, description="The `aud` claim that `TANDEM_AUTH=jwt` asks for.")
+    operations: Literal["any", "trusted"] = Field(
+        "any",
+        description="Which operations are answered. `trusted`: those of `TANDEM_TRUSTED_DOCUMENTS`, and of an engineer "
+        "any. `any`: all within the limits.",
+    )
+    trusted_documents: Path | None = Field(
+        None,
+        description="Manifest of the documents that clients ask by `documentId`: a JSON file of graphql-codegen, Relay "
+        "or Apollo.",
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Origins whose pages may ask, separated by commas, such as `https://app.example.com`."
     )
@@ -176,7 +186,7 @@ class Settings(BaseSettings):
         "auto", description="Form of the log on stderr; `auto` is `console` on a terminal and `json` elsewhere."
     )
 
-    @field_validator("auth", "log_level", "log_format", mode="before")
+    @field_validator("auth", "operations", "log_level", "log_format", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.strip().lower() if isinstance(value, str) else value
@@ -212,6 +222,12 @@ class Settings(BaseSettings):
                 f"TANDEM_AUTH=open needs a loopback host such as 127.0.0.1; TANDEM_HOST is {self.host!r}. "
                 "Set TANDEM_AUTH=token to answer other machines"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _trusted_ones_are_named(self) -> Settings:
+        if self.operations == "trusted" and self.trusted_documents is None:
+            raise _wrong("TANDEM_OPERATIONS=trusted needs TANDEM_TRUSTED_DOCUMENTS, the manifest of those documents")
         return self
 
     def access_problem(self) -> str | None:

@@ -15,6 +15,7 @@ from recommender.errors import NoModelError
 if TYPE_CHECKING:
     from types import FrameType
 
+    from gateway.graphql.persisted import PersistedOperations
     from gateway.graphql.services import Services
     from gateway.settings import Settings
     from gateway.wiring import Stores
@@ -49,6 +50,7 @@ def run_server(settings: Settings, banner: str | None = None) -> None:
 
     set_up_logs(settings)
     access = build_access(settings)
+    operations = _operations(settings)
     stores = open_stores(settings, must_exist=True)
     try:
         services = build_services(stores)
@@ -56,7 +58,7 @@ def run_server(settings: Settings, banner: str | None = None) -> None:
         with _listening(settings) as listener:
             from gateway.http.app import build_app
 
-            app = build_app(services, access, cors_origins=settings.cors_origins)
+            app = build_app(services, access, operations=operations, cors_origins=settings.cors_origins)
             _serve(app, listener, (banner or _banner(settings)).replace("{url}", _url(listener)))
     finally:
         stores.close()
@@ -82,6 +84,16 @@ def build_services(stores: Stores) -> Services:
         clock_ms=_clock_ms,
         new_id=_new_id,
     )
+
+
+def _operations(settings: Settings) -> PersistedOperations:
+    """Which operations are answered. Raises BadInputError for a manifest that cannot be used, OSError for none."""
+    from gateway.graphql.persisted import PersistedOperations
+    from gateway.graphql.schema import trusted_by
+
+    path = settings.trusted_documents
+    trusted = {} if path is None else trusted_by(path.read_bytes(), str(path))
+    return PersistedOperations(trusted=trusted, only_trusted=settings.operations == "trusted")
 
 
 def _load_model(services: Services) -> None:

@@ -13,6 +13,7 @@ from gateway.graphql.client import Client
 from gateway.graphql.documents import DocumentStage
 from gateway.graphql.job import Job
 from gateway.graphql.mutation import Mutation
+from gateway.graphql.persisted import trusted_documents
 from gateway.graphql.query import Query
 from gateway.graphql.scalars import SCALARS
 from gateway.graphql.talent import Talent
@@ -43,6 +44,11 @@ SCHEMA = build_schema()
 def printed_schema() -> str:
     """The SDL as it stands in schema.graphql."""
     return SCHEMA.as_str() + "\n"
+
+
+def trusted_by(manifest: bytes, name: str) -> dict[str, str]:
+    """See persisted.trusted_documents."""
+    return trusted_documents(manifest, SCHEMA._schema, name)
 
 
 def changes_since(earlier: bytes, name: str) -> tuple[list[str], list[str]]:

@@ -14,11 +14,12 @@ class Permission(enum.Enum):
     READ = "read"
     WRITE_EVENTS = "record events"
     WRITE_CATALOGUE = "change or delete talents and jobs"
+    SEND_OPERATIONS = "send operations that nobody trusted before"
 
 
 PERMISSIONS: dict[str, frozenset[Permission]] = {
-    "engineer": frozenset({Permission.READ, Permission.WRITE_EVENTS}),
-    "service": frozenset(Permission),
+    "engineer": frozenset({Permission.READ, Permission.WRITE_EVENTS, Permission.SEND_OPERATIONS}),
+    "service": frozenset({Permission.READ, Permission.WRITE_EVENTS, Permission.WRITE_CATALOGUE}),
 }
 
 
@@ -29,9 +30,13 @@ class Viewer:
     roles: tuple[str, ...]
     subject: str | None = None
 
+    def may(self, permission: Permission) -> bool:
+        """Whether one of the roles grants it."""
+        return any(permission in PERMISSIONS.get(role, ()) for role in self.roles)
+
     def require(self, permission: Permission) -> None:
         """Raises ForbiddenError unless one of the roles grants it."""
-        if not any(permission in PERMISSIONS.get(role, ()) for role in self.roles):
+        if not self.may(permission):
             raise ForbiddenError(
                 f"the role {' and '.join(self.roles) or 'none'} may not {permission.value}: start the server with "
                 "TANDEM_AUTH=token and TANDEM_SERVICE_TOKEN, and send that token as `Authorization: Bearer …`"

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from gateway.graphql.persisted import PersistedOperations
 from gateway.graphql.schema import SCHEMA
 from gateway.graphql.services import Services
 from gateway.http import graphiql
@@ -39,8 +40,17 @@ COMPRESSION_LEVEL = 4  # 1 to 9: beyond, a percent less size costs twice the tim
 _log = structlog.get_logger("tandem.http")
 
 
-def build_app(services: Services, access: Access, *, cors_origins: Sequence[str] = ()) -> Starlette:
-    """The app over open stores; whoever built them closes them after it has shut down."""
+def build_app(
+    services: Services,
+    access: Access,
+    *,
+    operations: PersistedOperations | None = None,
+    cors_origins: Sequence[str] = (),
+) -> Starlette:
+    """The app over open stores; whoever built them closes them after it has shut down.
+
+    operations: None takes any text, and remembers those of this process that clients want to name.
+    """
     metrics = Metrics()
     health = Health(services, metrics, access)
     layers = [Middleware(Observation, metrics=metrics, new_id=services.new_id)]
@@ -59,7 +69,7 @@ def build_app(services: Services, access: Access, *, cors_origins: Sequence[str]
     return Starlette(
         routes=[
             # A Route, not a Mount: a Mount answers POST /graphql with a redirect.
-            Route("/graphql", GraphQLView(SCHEMA, services, access)),
+            Route("/graphql", GraphQLView(SCHEMA, services, access, operations or PersistedOperations())),
             Route("/", RedirectResponse("/graphql")),
             Route("/livez", health.live),
             Route("/readyz", health.ready),

@@ -8,17 +8,17 @@ from typing import Any
 
 import orjson
 from starlette.requests import Request
-from strawberry.http import GraphQLRequestData
 
+from gateway.graphql.persisted import OperationRequest
 from gateway.http.problem import HttpProblem
 
 MAX_BODY = 1_000_000  # bytes: 500 events have about 150,000
 PASSED_OVER = 64_000_000  # bytes of a body that is too large that are still taken in, and dropped
 PASSED_OVER_SECONDS = 5.0
-_PARAMETERS = ("query", "variables", "operationName", "extensions")
+_PARAMETERS = ("query", "documentId", "variables", "operationName", "extensions")
 
 
-async def graphql_request(request: Request) -> GraphQLRequestData:
+async def graphql_request(request: Request) -> OperationRequest:
     """The operation of a GET or POST. Raises HttpProblem with a 4xx status for anything that is none."""
     if request.method == "GET":
         return _checked(_from_query_string(request))
@@ -89,21 +89,25 @@ def _decoded(text: bytes, what: str) -> Any:
         raise HttpProblem(400, "BAD_REQUEST", f"{what} is not JSON: {error}"[:300]) from error
 
 
-def _checked(given: Any) -> GraphQLRequestData:
+def _checked(given: Any) -> OperationRequest:
     if isinstance(given, list):
         raise HttpProblem(400, "BAD_REQUEST", "batches are not enabled: send one operation per request")
     if not isinstance(given, dict):
         raise HttpProblem(400, "BAD_REQUEST", "the body must be a JSON object with a `query`")
-    query, name = given.get("query"), given.get("operationName")
-    if not isinstance(query, str) or not query.strip():
+    query, name, document_id = given.get("query"), given.get("operationName"), given.get("documentId")
+    if not isinstance(query, str | None) or (query is not None and not query.strip()):
         raise HttpProblem(400, "BAD_REQUEST", "`query` must be text that is not empty")
-    if not isinstance(name, str | None):
-        raise HttpProblem(400, "BAD_REQUEST", "`operationName` must be text or null")
+    for field, value in (("operationName", name), ("documentId", document_id)):
+        if not isinstance(value, str | None):
+            raise HttpProblem(400, "BAD_REQUEST", f"`{field}` must be text or null")
     for field in ("variables", "extensions"):
         if not isinstance(given.get(field), dict | None):
             raise HttpProblem(400, "BAD_REQUEST", f"`{field}` must be an object or null")
-    return GraphQLRequestData(
+    if query is None and not document_id and "persistedQuery" not in (given.get("extensions") or {}):
+        raise HttpProblem(400, "BAD_REQUEST", "`query` must be text that is not empty")
+    return OperationRequest(
         query=query,
+        document_id=document_id or None,
         variables=given.get("variables"),
         operation_name=name or None,
         extensions=given.get("extensions"),

@@ -1,8 +1,10 @@
 // Apollo Client with the field policy its users reach for.
 
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { test } from 'node:test'
 import { ApolloClient, CombinedGraphQLErrors, HttpLink, InMemoryCache, gql } from '@apollo/client'
+import { PersistedQueryLink } from '@apollo/client/link/persisted-queries'
 import { relayStylePagination } from '@apollo/client/utilities'
 import { address, dismiss, talentWithHistory, wholeList } from './market.mjs'
 
@@ -17,6 +19,8 @@ const LIST = gql`
     }
   }
 `
+
+const sha256 = (text) => createHash('sha256').update(text).digest('hex')
 
 function client() {
   const cache = new InMemoryCache({
@@ -72,4 +76,22 @@ test('what is null beside an error is kept under errorPolicy all', async () => {
   assert.equal(data.jobs, null)
   assert.ok(data.viewer.roles.length > 0)
   assert.ok(CombinedGraphQLErrors.is(error))
+})
+
+test('automatic persisted queries: the hash by GET, the text by POST once, then the hash by GET', async () => {
+  const requests = []
+  const spy = (uri, options) => {
+    requests.push([options.method, 'query' in JSON.parse(options.body ?? '{}')])
+    return fetch(uri, options)
+  }
+  const link = new PersistedQueryLink({ sha256, useGETForHashedQueries: true }).concat(
+    new HttpLink({ uri: address, fetch: spy }),
+  )
+  const apollo = new ApolloClient({ cache: new InMemoryCache(), link })
+  const query = gql`query Apq${crypto.randomUUID().slice(0, 8)} { viewer { roles } }`
+  for (let time = 0; time < 2; time += 1) {
+    const { data } = await apollo.query({ query, fetchPolicy: 'network-only' })
+    assert.deepEqual(data.viewer.roles, ['engineer'])
+  }
+  assert.deepEqual(requests, [['GET', false], ['POST', true], ['GET', false]])
 })

@@ -5,6 +5,7 @@ import { test } from 'node:test'
 import { Client, fetchExchange, gql } from '@urql/core'
 import { cacheExchange } from '@urql/exchange-graphcache'
 import { relayPagination } from '@urql/exchange-graphcache/extras'
+import { persistedExchange } from '@urql/exchange-persisted'
 import { buildSchema, introspectionFromSchema } from 'graphql'
 import { readFileSync } from 'node:fs'
 import { address, dismiss, talentWithHistory, wholeList } from './market.mjs'
@@ -52,3 +53,23 @@ for (const get of [false, true]) {
     assert.deepEqual(walked, before.filter((jobId) => !dismissed.includes(jobId)).slice(0, 40))
   })
 }
+
+test('persistedExchange: by GET, the text once', async () => {
+  const requests = []
+  const spy = (url, options) => {
+    requests.push(new URL(url).searchParams.has('query'))
+    return fetch(url, options)
+  }
+  const urql = new Client({
+    url: address,
+    fetch: spy,
+    exchanges: [persistedExchange({ preferGetForPersistedQueries: true }), fetchExchange],
+  })
+  const query = gql(`query Apq${crypto.randomUUID().slice(0, 8)} { viewer { roles } }`)
+  for (let time = 0; time < 2; time += 1) {
+    const { data, error } = await urql.query(query, {}, { requestPolicy: 'network-only' })
+    assert.equal(error, undefined)
+    assert.deepEqual(data.viewer.roles, ['engineer'])
+  }
+  assert.deepEqual(requests, [false, true, false])
+})

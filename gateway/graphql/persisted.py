@@ -1,0 +1,154 @@
+"""Operations by name: Apollo's automatic persisted queries, and documents that were trusted before they were asked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from graphql import GraphQLError, GraphQLSchema, parse, validate
+from strawberry.http import GraphQLRequestData
+
+from gateway.graphql.errors import request_error
+from gateway.graphql.viewer import Permission, Viewer
+from recommender.errors import BadInputError
+
+NOT_FOUND: Final = "PERSISTED_QUERY_NOT_FOUND"
+KEPT: Final = 1_000  # registered documents
+KEPT_TEXT: Final = 32_768  # characters of one: a longer one is answered, and sent whole every time
+_HASHED: Final = "sha256:"
+
+
+@dataclass
+class OperationRequest(GraphQLRequestData):
+    """One operation as it was sent: by text, by hash, by the name of a trusted document, or by several of these."""
+
+    document_id: str | None = None
+
+
+class OperationStore(Protocol):
+    """Registered documents by the SHA-256 of their text, in hexadecimal. May forget any of them at any time."""
+
+    async def get(self, digest: str) -> str | None:
+        """The text; None when it is not, or no longer, there."""
+        ...
+
+    async def put(self, digest: str, text: str) -> None:
+        """Keep a text."""
+        ...
+
+
+class MemoryOperations:
+    """The most recently used documents of this process."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, str] = OrderedDict()
+
+    async def get(self, digest: str) -> str | None:
+        """See OperationStore."""
+        text = self._kept.get(digest)
+        if text is not None:
+            self._kept.move_to_end(digest)
+        return text
+
+    async def put(self, digest: str, text: str) -> None:
+        """See OperationStore."""
+        self._kept[digest] = text
+        self._kept.move_to_end(digest)
+        if len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What will be executed. digest: under which it is to be registered once it proved valid; None for not at all."""
+
+    text: str
+    digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PersistedOperations:
+    """Finds the text of what was asked for, and decides whether it may be asked.
+
+    trusted: texts by name. only_trusted: refuse every other text, but from those who may send their own.
+    """
+
+    store: OperationStore = field(default_factory=MemoryOperations)
+    trusted: Mapping[str, str] = field(default_factory=dict)
+    only_trusted: bool = False
+
+    async def find(self, asked: OperationRequest, viewer: Viewer) -> Operation:
+        """The operation of a request. Raises GraphQLError with the code that tells the client what to do."""
+        digest = _digest_of(asked.extensions)
+        if asked.document_id is not None:
+            return self._document(asked.document_id, asked.query)
+        if digest is not None and digest in self.trusted:
+            return self._document(digest, asked.query)
+        if asked.query is None:
+            text = None if digest is None else await self.store.get(digest)
+            if text is None:
+                # Clients compare this message, letter by letter.
+                raise request_error("PersistedQueryNotFound", NOT_FOUND)
+        else:
+            text = asked.query
+            if digest is not None and hashlib.sha256(text.encode()).hexdigest() != digest:
+                raise request_error("provided sha does not match query", "BAD_REQUEST")
+        if self.only_trusted and not viewer.may(Permission.SEND_OPERATIONS) and text not in self.trusted.values():
+            raise request_error(
+                "only trusted documents are answered here: send the `documentId` of one of them",
+                "OPERATION_NOT_TRUSTED",
+            )
+        is_new = asked.query is not None and digest is not None and len(text) <= KEPT_TEXT
+        return Operation(text, digest if is_new else None)
+
+    async def register(self, operation: Operation) -> None:
+        """Keep an operation that was valid and within the limits, if its client wants to name it from now on."""
+        if operation.digest is not None:
+            await self.store.put(operation.digest, operation.text)
+
+    def _document(self, name: str, query: str | None) -> Operation:
+        text = self.trusted.get(name.removeprefix(_HASHED))
+        if text is None:
+            raise request_error(f"documentId: there is no trusted document {name[:100]!r} here", "UNKNOWN_DOCUMENT")
+        if query is not None and query != text:
+            raise request_error("documentId: the `query` beside it is another one; send one of them", "BAD_REQUEST")
+        return Operation(text)
+
+
+def _digest_of(extensions: Mapping[str, Any] | None) -> str | None:
+    """The hash that Apollo's protocol names an operation by; None when the request does not use it."""
+    given = (extensions or {}).get("persistedQuery")
+    if given is None:
+        return None
+    digest = given.get("sha256Hash") if isinstance(given, dict) else None
+    if not isinstance(digest, str) or given.get("version") != 1:
+        raise request_error("extensions.persistedQuery must be {version: 1, sha256Hash: …}", "BAD_REQUEST")
+    return digest
+
+
+def trusted_documents(manifest: bytes, schema: GraphQLSchema, name: str) -> dict[str, str]:
+    """Texts by name out of a manifest: of graphql-codegen or Relay, `{name: text}`, or of Apollo, `{operations: […]}`.
+
+    name: of the file, for the error. Raises BadInputError for what is no manifest, and for a document that the schema
+    would refuse: better at start-up than from the first user.
+    """
+    try:
+        given = json.loads(manifest)
+        if isinstance(given, dict) and "operations" in given:
+            given = {entry["id"]: entry["body"] for entry in given["operations"]}
+    except (ValueError, TypeError, KeyError) as error:
+        raise BadInputError(f"{name} is no manifest of documents: {error!r}") from error
+    if not isinstance(given, dict) or not given or not all(isinstance(text, str) for text in given.values()):
+        raise BadInputError(f"{name} is no manifest of documents: expected an object of names and texts")
+    for document, text in given.items():
+        try:
+            errors = validate(schema, parse(text))
+        except GraphQLError as error:
+            errors = [error]
+        if errors:
+            raise BadInputError(f"{name}: document {document!r} does not fit the schema: {errors[0].message}")
+    return {document.removeprefix(_HASHED): text for document, text in given.items()}

@@ -1,0 +1,217 @@
+"""Operations by name: Apollo's automatic persisted queries to the letter, and trusted documents."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.graphql.persisted import KEPT, KEPT_TEXT, MemoryOperations, PersistedOperations
+from gateway.graphql.schema import trusted_by
+from gateway.http.app import build_app
+from gateway.http.auth import build_access
+from gateway.http.negotiation import GRAPHQL
+from gateway.settings import Settings, SettingsError, load_settings
+from recommender.errors import BadInputError
+from tests.gateway.served_market import BASE, ServedMarket
+
+QUERY = "query Roles { viewer { roles } }"
+TRUSTED = "query Trusted($id: ID!) { talent(talentId: $id) { talentId } }"
+TOKEN = "a-token-for-tests"
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def persisted(text: str, version: int = 1) -> dict[str, Any]:
+    return {"persistedQuery": {"version": version, "sha256Hash": sha256(text)}}
+
+
+def codes(response: httpx.Response) -> list[str]:
+    return [error["extensions"]["code"] for error in response.json()["errors"]]
+
+
+async def post(client: httpx.AsyncClient, body: dict[str, Any], accept: str = GRAPHQL) -> httpx.Response:
+    return await client.post("/graphql", json=body, headers={"Accept": accept, "Authorization": f"Bearer {TOKEN}"})
+
+
+@pytest.mark.parametrize("accept", ["application/json", GRAPHQL])
+async def test_an_unknown_hash_is_answered_as_apollos_clients_expect(market: ServedMarket, accept: str) -> None:
+    response = await post(market.client, {"extensions": persisted(QUERY)}, accept)
+
+    assert response.status_code == 200
+    assert response.json() == {
+        "errors": [{"message": "PersistedQueryNotFound", "extensions": {"code": "PERSISTED_QUERY_NOT_FOUND"}}]
+    }
+
+
+async def test_a_registered_text_is_answered_by_its_hash_alone_by_post_and_get(market: ServedMarket) -> None:
+    first = await post(market.client, {"query": QUERY, "extensions": persisted(QUERY)})
+    again = await post(market.client, {"extensions": persisted(QUERY)})
+    by_get = await market.client.get(
+        "/graphql", params={"extensions": json.dumps(persisted(QUERY)), "operationName": "Roles"}
+    )
+
+    assert first.json() == again.json() == by_get.json() == {"data": {"viewer": {"roles": ["engineer"]}}}
+
+
+async def test_a_mutation_that_is_known_by_hash_is_not_run_by_get(market: ServedMarket) -> None:
+    text = 'mutation { recordEvents(input: {events: [{eventId: "x", type: VIEW, actor: TALENT, talentId: "t1", jobId: "j1"}]}) { acceptedCount } }'  # noqa: E501
+    await post(market.client, {"query": text, "extensions": persisted(text)})
+
+    response = await market.client.get("/graphql", params={"extensions": json.dumps(persisted(text))})
+
+    assert response.status_code == 405
+
+
+async def test_a_hash_of_another_text_registers_nothing(market: ServedMarket) -> None:
+    response = await post(market.client, {"query": QUERY, "extensions": persisted(TRUSTED)})
+
+    assert (response.status_code, codes(response)) == (400, ["BAD_REQUEST"])
+    assert "sha" in response.json()["errors"][0]["message"]
+    assert codes(await post(market.client, {"extensions": persisted(TRUSTED)})) == ["PERSISTED_QUERY_NOT_FOUND"]
+
+
+@pytest.mark.parametrize(
+    "extensions",
+    [persisted(QUERY, version=2), {"persistedQuery": 1}, {"persistedQuery": {"version": 1}}, {"persistedQuery": []}],
+)
+async def test_another_protocol_is_refused(market: ServedMarket, extensions: dict[str, Any]) -> None:
+    response = await post(market.client, {"query": QUERY, "extensions": extensions})
+
+    assert (response.status_code, codes(response)) == (400, ["BAD_REQUEST"])
+
+
+@pytest.mark.parametrize("text", ["{ nothing }", "{", "{ jobs(first: 100) { nodes { similarJobs(first: 100) { nodes { similarJobs(first: 100) { nodes { jobId } } } } } } }"])  # fmt: skip  # noqa: E501
+async def test_what_fails_validation_or_a_limit_is_not_registered(market: ServedMarket, text: str) -> None:
+    refused = await post(market.client, {"query": text, "extensions": persisted(text)})
+    asked = await post(market.client, {"extensions": persisted(text)})
+
+    assert refused.status_code == 400
+    assert codes(asked) == ["PERSISTED_QUERY_NOT_FOUND"]
+
+
+async def test_a_long_text_is_answered_and_not_kept(market: ServedMarket) -> None:
+    text = QUERY + " " * KEPT_TEXT
+
+    assert "data" in (await post(market.client, {"query": text, "extensions": persisted(text)})).json()
+    assert codes(await post(market.client, {"extensions": persisted(text)})) == ["PERSISTED_QUERY_NOT_FOUND"]
+
+
+async def test_the_store_is_bounded_and_forgets_what_was_not_asked_for_longest() -> None:
+    store = MemoryOperations()
+    for number in range(KEPT):
+        await store.put(str(number), "text")
+    await store.get("0")
+    await store.put("one more", "text")
+
+    assert await store.get("0") == "text"
+    assert await store.get("1") is None
+    assert await store.get("one more") == "text"
+
+
+@pytest.fixture
+async def closed(market: ServedMarket) -> AsyncIterator[httpx.AsyncClient]:
+    """A gateway that answers the service token with trusted documents alone."""
+    settings = Settings(auth="token", service_token=TOKEN)  # type: ignore[arg-type]
+    operations = PersistedOperations(trusted={sha256(TRUSTED): TRUSTED, "Trusted.v1": TRUSTED}, only_trusted=True)
+    app = build_app(market.services, build_access(settings), operations=operations)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=BASE) as client:
+        yield client
+
+
+VARIABLES = {"id": "t1"}
+ANSWER = {"data": {"talent": {"talentId": "t1"}}}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"documentId": f"sha256:{sha256(TRUSTED)}"},
+        {"documentId": sha256(TRUSTED)},
+        {"documentId": "Trusted.v1"},
+        {"documentId": "Trusted.v1", "query": TRUSTED},
+        {"extensions": persisted(TRUSTED)},  # Apollo's persisted query lists
+        {"query": TRUSTED, "extensions": persisted(TRUSTED)},
+        {"query": TRUSTED},
+    ],
+    ids=repr,
+)
+async def test_a_trusted_document_is_answered_however_it_is_named(
+    closed: httpx.AsyncClient, body: dict[str, Any]
+) -> None:
+    response = await post(closed, {**body, "variables": VARIABLES})
+
+    assert response.json() == ANSWER
+
+
+@pytest.mark.parametrize("body", [{"query": QUERY}, {"query": QUERY, "extensions": persisted(QUERY)}], ids=repr)
+async def test_nothing_else_is_answered_nor_registered(closed: httpx.AsyncClient, body: dict[str, Any]) -> None:
+    response = await post(closed, body)
+
+    assert (response.status_code, codes(response)) == (400, ["OPERATION_NOT_TRUSTED"])
+    assert codes(await post(closed, {"extensions": persisted(QUERY)})) == ["PERSISTED_QUERY_NOT_FOUND"]
+
+
+async def test_an_unknown_document_and_one_beside_another_text_are_refused(closed: httpx.AsyncClient) -> None:
+    unknown = await post(closed, {"documentId": "nobody's"})
+    other = await post(closed, {"documentId": "Trusted.v1", "query": QUERY})
+
+    assert (unknown.status_code, codes(unknown)) == (400, ["UNKNOWN_DOCUMENT"])
+    assert (other.status_code, codes(other)) == (400, ["BAD_REQUEST"])
+
+
+async def test_an_engineer_may_send_what_nobody_trusted_before(market: ServedMarket) -> None:
+    operations = PersistedOperations(trusted={"Trusted.v1": TRUSTED}, only_trusted=True)
+    app = build_app(market.services, build_access(Settings(auth="open")), operations=operations)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=BASE) as client:
+        response = await post(client, {"query": QUERY})
+
+    assert response.json() == {"data": {"viewer": {"roles": ["engineer"]}}}
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        {f"sha256:{sha256(TRUSTED)}": TRUSTED},
+        {"format": "apollo-persisted-query-manifest", "version": 1,
+         "operations": [{"id": sha256(TRUSTED), "name": "Trusted", "type": "query", "body": TRUSTED}]},
+    ],
+)  # fmt: skip
+def test_the_manifests_of_codegen_and_apollo_are_read(manifest: dict[str, Any]) -> None:
+    assert trusted_by(json.dumps(manifest).encode(), "manifest.json") == {sha256(TRUSTED): TRUSTED}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "said"),
+    [
+        (b"{", "no manifest"),
+        (b"[]", "no manifest"),
+        (b"{}", "no manifest"),
+        (b'{"a": 1}', "no manifest"),
+        (b'{"operations": [{}]}', "no manifest"),
+        (b'{"a": "{ nothing }"}', "document 'a' does not fit the schema: Cannot query field 'nothing'"),
+        (b'{"a": "{"}', "document 'a' does not fit the schema: Syntax Error"),
+    ],
+)
+def test_a_manifest_that_cannot_be_used_is_refused_with_its_name_and_the_reason(manifest: bytes, said: str) -> None:
+    with pytest.raises(BadInputError) as refused:
+        trusted_by(manifest, "manifest.json")
+
+    assert str(refused.value).startswith("manifest.json")
+    assert said in str(refused.value)
+
+
+def test_trusting_without_a_manifest_is_a_wrong_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TANDEM_OPERATIONS", "trusted")
+    with pytest.raises(SettingsError, match="TANDEM_TRUSTED_DOCUMENTS"):
+        load_settings()
+
+    monkeypatch.setenv("TANDEM_TRUSTED_DOCUMENTS", str(tmp_path / "manifest.json"))
+    assert load_settings().operations == "trusted"
