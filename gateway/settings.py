@@ -32,6 +32,7 @@ _FORMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "cache_url": (("memory://",), ("redis", "rediss")),
     "events_url": (("sqlite:///path/to/events.db", "redis://host:6379/0", "rediss://host:6379/0"), ()),
+    "archive_url": (("file:///path/to/archive",), ()),
     "models_url": (("file:///path/to/models",), ()),
 }
 
@@ -126,6 +127,17 @@ class Settings(BaseSettings):
         100,
         ge=1,
         description="How long a request waits for a look-up in the event log in Redis; then it is UNAVAILABLE.",
+    )
+    events_stream_days: float = Field(
+        7,
+        ge=0,
+        allow_inf_nan=False,
+        description="How many days an event stays in the Redis stream after `tandem compact` has archived it.",
+    )
+    archive_url: Url = Field(
+        None,
+        description="Where `tandem compact` keeps old events of a log in Redis: `file://` and an absolute path, on a "
+        "disk that every process shares. Unset: `archive` in the data directory.",
     )
     models_url: Url = Field(
         None,
@@ -264,6 +276,12 @@ class Settings(BaseSettings):
         return path_from_url(self.events_url) if self.events_url else self.data_dir / "events.db"
 
     @property
+    def archive_path(self) -> Path:
+        """The directory of the archived events of this namespace; of no meaning when the log is in a file."""
+        root = path_from_url(self.archive_url) if self.archive_url else self.data_dir / "archive"
+        return root / self.namespace
+
+    @property
     def serving_log_path(self) -> Path:
         """The SQLite file of the serving log."""
         return self.data_dir / "serving.db"
@@ -335,7 +353,7 @@ def _allowed(field: str, problem: ErrorDetails) -> str:
             return "a whole number from 0 to 65535"
         case "models_kept" | "serving_log_days" | "catalogue_timeout_ms" | "events_timeout_ms":
             return "a whole number from 1"
-        case "mutual_weight":
+        case "mutual_weight" | "events_stream_days":
             return "a number from 0"
         case "currency":
             return "a code of three letters such as USD"

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from gateway.adapters.directory.models import DirectoryModelStore
     from gateway.adapters.elasticsearch.catalogue import ElasticsearchCatalogue
-    from gateway.adapters.redis.events import RedisEventLog
     from gateway.adapters.sqlite.catalogue import SqliteCatalogue
     from gateway.adapters.sqlite.events import SqliteEventLog
     from gateway.adapters.sqlite.serving_log import SqliteServingLog
+    from gateway.compaction import CompactedEventLog
     from gateway.settings import Settings
 
 
@@ -31,7 +31,7 @@ class Stores:
     """Every port's adapter, open."""
 
     catalogue: SqliteCatalogue | ElasticsearchCatalogue
-    events: SqliteEventLog | RedisEventLog
+    events: SqliteEventLog | CompactedEventLog
     serving_log: SqliteServingLog
     models: DirectoryModelStore
     settings: Settings
@@ -103,16 +103,19 @@ def open_catalogue(settings: Settings, *, must_exist: bool = False) -> SqliteCat
         raise NoDataError(f"{error}: run `tandem import …` first") from error
 
 
-def open_event_log(settings: Settings) -> SqliteEventLog | RedisEventLog:
-    """Open the event log alone. Raises UnavailableError when it cannot be opened."""
+def open_event_log(settings: Settings, *, may_be_lost: bool = False) -> SqliteEventLog | CompactedEventLog:
+    """Open the event log alone. Raises UnavailableError when it cannot be opened.
+
+    may_be_lost: also one in Redis that has lost events which its archive has.
+    """
     url = settings.events_redis_url
     if url is None:
         from gateway.adapters.sqlite.events import SqliteEventLog
 
         return SqliteEventLog.open(settings.events_path)
     try:
-        from gateway.adapters.redis.events import RedisEventLog
         from gateway.adapters.redis.server import Timeouts
+        from gateway.compaction import CompactedEventLog
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("redis", "hiredis"):
             raise
@@ -121,7 +124,13 @@ def open_event_log(settings: Settings) -> SqliteEventLog | RedisEventLog:
         ) from error
     timeout_ms = settings.events_timeout_ms
     timeouts = Timeouts(connect_ms=max(1, timeout_ms // 2), read_ms=timeout_ms)
-    return RedisEventLog.open(url, namespace=settings.namespace, timeouts=timeouts)
+    return CompactedEventLog.open(
+        url,
+        namespace=settings.namespace,
+        archive=settings.archive_path,
+        timeouts=timeouts,
+        may_be_lost=may_be_lost,
+    )
 
 
 @asynccontextmanager

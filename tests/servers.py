@@ -107,6 +107,19 @@ def running_redis(directory: Path, *options: str, binary: str | None = None) -> 
         server.kill()
 
 
+@contextmanager
+def running_redis_cluster(directory: Path, *options: str) -> Iterator[RedisServer]:
+    """A node in cluster mode that owns every slot, for the length of a block."""
+    with running_redis(directory, "--cluster-enabled", "yes", *options) as server:
+        server.command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+        deadline = time.monotonic() + START_SECONDS
+        while b"cluster_state:ok" not in server.command("CLUSTER", "INFO"):
+            if time.monotonic() > deadline:
+                raise RuntimeError("the node takes no slots")
+            time.sleep(0.01)
+        yield server
+
+
 def free_port() -> int:
     """A port that nobody listens on now."""
     with socket.socket() as probe:

@@ -17,6 +17,8 @@ from recommender.errors import TandemError
 COMMANDS = (
     "demo",
     "import",
+    "compact",
+    "replay",
     "train",
     "evaluate",
     "tune",

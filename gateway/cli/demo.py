@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MINUTE_MS = 60_000
 # What points away from the data directory. The demo owns its stores whole, so none of it applies.
-ELSEWHERE = ("catalogue_url", "events_url", "models_url")
+ELSEWHERE = ("catalogue_url", "events_url", "archive_url", "models_url")
 # The sample talent has done enough for a good list, in a trade that most readers can judge.
 SAMPLE_TRADE = "Software Development"
 SAMPLE_EVENTS = 30

@@ -20,7 +20,7 @@ from gateway.settings import Settings, SettingsError, load_settings, unknown_var
 from recommender.errors import TandemError
 
 if TYPE_CHECKING:
-    from gateway.adapters.redis.events import RedisEventLog
+    from gateway.compaction import CompactedEventLog
 
 PYTHON = (3, 11)
 LITTLE_BYTES = 1 << 30  # a training run of a million events writes about half of it
@@ -163,7 +163,7 @@ def _event_log(settings: Settings) -> Finding:
             log.close()
     except TandemError as error:
         return Finding("event log", Status.FAIL, str(error))
-    facts = None if url is None else cast("RedisEventLog", log).facts
+    facts = None if url is None else cast("CompactedEventLog", log).facts
     place = path if facts is None else f"{without_password(url or '')} ({facts.name})"
     if state.last_seq == 0:
         return Finding("event log", Status.WARN, f"{place}: no events yet; import some, or nothing can be learnt")

@@ -25,6 +25,7 @@ def test_everything_has_a_default_under_the_data_directory() -> None:
     assert settings.events_path == Path("data/events.db")
     assert settings.serving_log_path == Path("data/serving.db")
     assert settings.models_path == Path("data/models")
+    assert settings.archive_path == Path("data/archive/tandem")
     assert (settings.host, settings.port, settings.auth, settings.currency) == ("127.0.0.1", 8000, None, "USD")
 
 

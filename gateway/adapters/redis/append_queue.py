@@ -7,22 +7,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from gateway.adapters.redis.rows import EventRow
 from recommender.errors import UnavailableError
 from recommender.ports import Appended
 
 MAX_WAITING = 50_000  # events; some 10 MB
-
-
-@dataclass(frozen=True, slots=True)
-class EventRow:
-    """One event as the scripts take it."""
-
-    id_digest: bytes
-    content_digest: bytes
-    talent_key: str
-    job_key: str
-    time: str
-    content: bytes
 
 
 @dataclass(slots=True)

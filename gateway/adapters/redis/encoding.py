@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
 import orjson
@@ -76,6 +77,11 @@ def decoded_entry(entry: bytes) -> Event:
         return decoded(int(seq), content)
     except ValueError as error:
         raise UnavailableError(PART, "a history has an entry that Tandem did not write") from error
+
+
+def decoded_stream(entries: Sequence[tuple[bytes, Mapping[bytes, bytes]]]) -> list[Event]:
+    """The events of entries of the stream."""
+    return [decoded(int(place.partition(b"-")[0]), fields[b"e"]) for place, fields in entries]
 
 
 def id_digest(event_id: str) -> bytes:

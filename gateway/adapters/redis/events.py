@@ -2,7 +2,9 @@
 
 Keys, all behind the prefix `{<namespace>:events}:`
 
-meta          hash: schema, seq (the last one given), newest (time), erasures (how often something was forgotten)
+meta          hash: schema, seq (the last one given), newest (time), erasures (how often something was forgotten),
+              rewritten (erasures that the append-only file no longer shows), archive, trimmed (seq up to which the
+              stream was cut), replaying (while the keys below are written anew)
 stream        stream: entry `<seq>-0` with one field, the event
 id:<4 hex>    hashes: digest of an event id → digest of its content; 65,536 of them, so that each stays compact
 t:… j:…       lists: a talent's, a job's deeds, oldest first, as `<seq>:<event>`
@@ -12,30 +14,31 @@ ti:… ji:…     lists: a talent's, a job's impressions
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 from redis.commands.core import AsyncScript
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import ResponseError
 
 from gateway.adapters.redis import scripts
-from gateway.adapters.redis.append_queue import AppendQueue, EventRow
+from gateway.adapters.redis.append_queue import AppendQueue
 from gateway.adapters.redis.encoding import (
     PART,
     SCHEMA,
-    content_digest,
-    decoded,
     decoded_entry,
-    encoded,
+    decoded_stream,
     id_digest,
     time_from_text,
     time_text,
 )
 from gateway.adapters.redis.io_thread import IoThread
+from gateway.adapters.redis.replay import Replay, Replayed
+from gateway.adapters.redis.rows import EventRow, history_key, row_of
 from gateway.adapters.redis.server import Facts, Server, Timeouts
 from recommender.documents import Kind
 from recommender.errors import UnavailableError
-from recommender.events import Event, EventType, check_events, is_event_id
+from recommender.events import Event, check_events, is_event_id
 from recommender.ports import Appended, LogState, SubjectKey
 
 CONNECTIONS = 32  # per pool and process
@@ -46,12 +49,20 @@ WHOLE_APPEND = 500  # up to here an append is one step: no request brings more e
 SCAN_BATCH = 2_000
 FORGET_BATCH = 100
 REWRITE_POLL_SECONDS = 0.1
-CLAIM_AFTER_MS = 60_000  # a consumer that has been silent so long is taken for dead
-BLOCK_MS = 1_000
+TRIM_BATCH = 10_000  # entries that one step removes: it keeps the server from everybody else meanwhile
+CONSUMER = "compactor"
 
 _OUTCOMES = {"a": Appended.ACCEPTED, "d": Appended.DUPLICATE, "c": Appended.CONFLICT}
-_SUBJECT = {Kind.TALENT: "t", Kind.JOB: "j"}
 _OTHER = {Kind.TALENT: Kind.JOB, Kind.JOB: Kind.TALENT}
+
+
+@dataclass(frozen=True, slots=True)
+class Archiving:
+    """The archive that a log belongs to, how far its stream is trimmed, and the last seq that it gave."""
+
+    archive: str | None
+    trimmed: int
+    last_seq: int
 
 
 class RedisEventLog:
@@ -61,12 +72,12 @@ class RedisEventLog:
     are written, the append isn't acknowledged, and the same append again finds them to be duplicates.
     """
 
-    def __init__(self, thread: IoThread, server: Server, facts: Facts, namespace: str, timeouts: Timeouts) -> None:
+    def __init__(self, thread: IoThread, server: Server, facts: Facts, namespace: str, opened_with: Archiving) -> None:
         self.facts = facts
+        self.opened_with = opened_with
         self.address = server.address
         self._thread = thread
         self._server = server
-        self._timeouts = timeouts
         self._prefix = f"{{{namespace}:events}}:"
         self._meta, self._stream = f"{self._prefix}meta", f"{self._prefix}stream"
         self._queue = AppendQueue(self._write, part=PART, writers=WRITERS, most=APPEND_BATCH)
@@ -75,6 +86,9 @@ class RedisEventLog:
         self._newest_script = server.slow.register_script(scripts.RESTORE_NEWEST)
         self._histories_script = server.quick.register_script(scripts.HISTORIES)
         self._versions_script = server.quick.register_script(scripts.VERSIONS)
+        self._claim_script = server.slow.register_script(scripts.CLAIM)
+        self._seek_script = server.slow.register_script(scripts.SEEK)
+        self._trim_script = server.slow.register_script(scripts.TRIM)
 
     @classmethod
     def open(cls, url: str, *, namespace: str, timeouts: Timeouts | None = None) -> RedisEventLog:
@@ -88,8 +102,8 @@ class RedisEventLog:
         server: Server | None = None
         try:
             # The pools belong to the thread's loop from the beginning.
-            server, facts = thread.run_blocking(_open(url, namespace, timeouts))
-            return cls(thread, server, facts, namespace, timeouts)
+            server, facts, opened_with = thread.run_blocking(_open(url, namespace, timeouts))
+            return cls(thread, server, facts, namespace, opened_with)
         except BaseException:
             thread.close(_nothing() if server is None else server.close())
             raise
@@ -114,10 +128,12 @@ class RedisEventLog:
         return await self._thread.run(self._versions(subjects)) if subjects else []
 
     async def scan(self, after_seq: int = 0, until_seq: int | None = None) -> AsyncIterator[Sequence[Event]]:
-        """See the port. Ends with what the log held when the scan began."""
+        """See the port. Ends with what the log held when the scan began. Raises UnavailableError for trimmed events."""
         last = (await self.state()).last_seq
         last = last if until_seq is None else min(last, until_seq)
-        while after_seq < last and (events := await self._thread.run(self._range(after_seq, last))):
+        while after_seq < last and (events := await self.range(after_seq, last)) != []:
+            if events is None:
+                raise _other_archive(self.address)
             yield events
             after_seq = events[-1].seq
 
@@ -125,31 +141,54 @@ class RedisEventLog:
         """See the port. `last_seq` never goes back, whatever is erased: a model's watermark stays meaningful."""
         return await self._thread.run(self._state())
 
-    async def forget(self, subject: SubjectKey) -> int:
-        """See the port. The append-only file is rewritten before this returns: no byte of the events stays in it."""
-        return await self._thread.run(self._forget(subject)) if is_event_id(subject.id) else 0
+    async def forget(
+        self, subject: SubjectKey, *, archive: str | None = None, archived_newest_ms: int | None = None
+    ) -> int:
+        """See the port. The append-only file is rewritten before this returns: no byte of the events stays in it.
 
-    async def consume(
-        self, group: str, consumer: str, *, batch: int = 1_000, claim_after_ms: int = CLAIM_AFTER_MS
-    ) -> AsyncIterator[Sequence[Event]]:
-        """Follow the log from its start, as one of the consumers of a group, for ever.
-
-        Each event comes to one consumer of the group, at least once: a batch counts as done when the next one is asked
-        for. One that was not done comes again, to this consumer when it starts anew, or to another when this one has
-        been silent for `claim_after_ms`. So an event may come twice and late; its seq says where it belongs.
+        archive, archived_newest_ms: the archive that the events were erased from before, and the newest time in it.
         """
-        await self._thread.run(self._create_group(group))
-        start = "0"  # first what this consumer left undone, then what is new
-        while True:
-            ids, events, is_own = await self._thread.run(
-                self._read_group(group, consumer, start, batch, claim_after_ms)
-            )
-            if is_own and not ids:
-                start = ">"
-            if events:
-                yield events
-            if ids:
-                await self._thread.run(self._acknowledge(group, ids))
+        return (
+            await self._thread.run(self._forget(subject, archive, archived_newest_ms)) if is_event_id(subject.id) else 0
+        )
+
+    async def range(self, after_seq: int, until_seq: int) -> list[Event] | None:
+        """Some events behind a place, in order; none are left up to until_seq when it is empty.
+
+        None: the stream no longer reaches back so far.
+        """
+        return await self._thread.run(self._range(after_seq, until_seq))
+
+    async def archiving(self) -> Archiving:
+        """What went into which archive."""
+        with self._server.failures():
+            return await self._thread.run(_archiving(self._server, self._meta))
+
+    async def claim(self, archive: str) -> None:
+        """Belong to an archive from now on, durably. Raises UnavailableError when the log belongs to another."""
+        await self._thread.run(self._claim(archive))
+
+    async def consume(self, group: str, after_seq: int, most: int) -> AsyncIterator[Sequence[Event]]:
+        """Follow the stream behind a place, as a consumer group that one consumer at a time reads.
+
+        At least once: the group begins where the caller's own record says that its work ended, whatever was delivered
+        to somebody who died before recording it. Ends with what the stream holds now, or after about `most` events.
+        """
+        await self._thread.run(self._seek(group, after_seq))
+        while most > 0 and (events := await self._thread.run(self._read_group(group, min(most, SCAN_BATCH)))):
+            yield events
+            most -= len(events)
+
+    async def trim(self, archive: str, group: str, until_seq: int) -> tuple[int, str | None]:
+        """Remove events up to a place from the stream; ids and histories stay.
+
+        Returns how far it is trimmed now, and which consumer group has still to read what would have gone.
+        """
+        return await self._thread.run(self._trim(archive, group, until_seq))
+
+    async def replay(self, archive: str, archived: AsyncIterable[Sequence[Event]], archived_seq: int) -> Replayed:
+        """Write ids, histories and counters anew from the events of the archive and of the stream; see Replay."""
+        return await self._thread.run(self._replay(archive, archived, archived_seq))
 
     async def _close(self) -> None:
         await self._queue.finish()
@@ -160,7 +199,7 @@ class RedisEventLog:
         outcomes: list[Appended] = []
         step = WHOLE_APPEND if len(events) <= WHOLE_APPEND else APPEND_BATCH
         for start in range(0, len(events), step):
-            rows = [_row(event) for event in events[start : start + step]]
+            rows = [row_of(event) for event in events[start : start + step]]
             is_last = start + step >= len(events)
             outcomes += await (self._queue.submit(rows) if is_last else self._write(rows, sync=False))
         return outcomes
@@ -170,37 +209,32 @@ class RedisEventLog:
         for row in rows:
             arguments += (row.id_digest, row.content_digest, row.talent_key, row.job_key, row.time, row.content)
         with self._server.failures():
-            letters = await self._run_append(arguments, sync and self.facts.has_waitaof)
+            letters: bytes = await self._run_durably(self._append_script, arguments, sync=sync)
         return [_OUTCOMES[letter] for letter in letters.decode()]
 
-    async def _run_append(self, arguments: Sequence[Any], sync: bool) -> bytes:
-        """Run the script and wait for the disk, in one round trip: the wait is for the writes of its connection."""
-        pipeline = self._server.slow.pipeline(transaction=False)
-        pipeline.evalsha(self._append_script.sha, 2, self._meta, self._stream, *arguments)
-        if sync:
-            pipeline.execute_command("WAITAOF", 1, 0, self._timeouts.sync_ms)
-        written, *synced = await pipeline.execute(raise_on_error=False)
-        if isinstance(written, NoScriptError):  # the server was restarted, or its scripts were flushed
-            await self._server.slow.script_load(scripts.APPEND)
-            return await self._run_append(arguments, sync)
-        if isinstance(written, ResponseError) and "SCHEMA" in str(written):
-            raise _other_schema(self.address, str(written).rpartition(" ")[2])
-        for answer in (written, *synced):
-            if isinstance(answer, Exception):
-                raise answer
-        if synced and int(synced[0][0]) < 1:
-            raise UnavailableError(
-                PART,
-                f"{self.address}: the disk did not take the events within {self._timeouts.sync_ms} ms; send them again",
+    async def _run_durably(self, script: AsyncScript, arguments: Sequence[Any], *, sync: bool = True) -> Any:
+        """Run a script over meta and stream, and wait for the disk."""
+        try:
+            return await self._server.run_durably(
+                script, [self._meta, self._stream], arguments, sync=sync and self.facts.has_waitaof
             )
-        return cast(bytes, written)
+        except ResponseError as error:
+            raise self._translated(error) from error
+
+    def _translated(self, error: ResponseError) -> Exception:
+        """Ours, for what the scripts refuse."""
+        if "SCHEMA" in str(error):
+            return _other_schema(self.address, str(error).rpartition(" ")[2])
+        if "ARCHIVE" in str(error):
+            return _other_archive(self.address)
+        return error
 
     async def _history(
         self, subjects: Sequence[SubjectKey], until_seq: int | None, impressions: bool
     ) -> list[list[Event]]:
         shown = (False, True) if impressions else (False,)
         keys = [
-            _history_key(subject.kind, subject.id, is_impression)
+            history_key(subject.kind, subject.id, is_impression)
             for subject in subjects
             if is_event_id(subject.id)
             for is_impression in shown
@@ -218,7 +252,7 @@ class RedisEventLog:
         return found
 
     async def _versions(self, subjects: Sequence[SubjectKey]) -> list[int]:
-        keys = [_history_key(subject.kind, subject.id, False) for subject in subjects if is_event_id(subject.id)]
+        keys = [history_key(subject.kind, subject.id, False) for subject in subjects if is_event_id(subject.id)]
         found = iter(await self._run(self._versions_script, keys))
         return [int(next(found)) if is_event_id(subject.id) else 0 for subject in subjects]
 
@@ -227,38 +261,43 @@ class RedisEventLog:
         if not keys:
             return []
         with self._server.failures():
-            found: list[Any] = await script([self._prefix + key for key in keys])
+            found: list[Any] = await script([self._meta, *(self._prefix + key for key in keys)])
         return found
 
-    async def _range(self, after_seq: int, last: int) -> list[Event]:
+    async def _range(self, after_seq: int, until_seq: int) -> list[Event] | None:
+        """What is trimmed meanwhile must not look like a gap, so how far it is trimmed is asked last."""
         with self._server.failures():
-            entries: Any = await self._server.slow.xrange(self._stream, f"{after_seq + 1}-0", f"{last}-0", SCAN_BATCH)
-        return [decoded(_seq(place), fields[b"e"]) for place, fields in entries]
+            both = self._server.slow.pipeline(transaction=False)
+            both.xrange(self._stream, f"{after_seq + 1}-0", f"{until_seq}-0", SCAN_BATCH)
+            both.hget(self._meta, "trimmed")
+            entries, trimmed = await both.execute()
+        return None if after_seq < int(trimmed or 0) else decoded_stream(entries)
 
     async def _state(self) -> LogState:
         with self._server.failures():
             seq, newest = await _awaited(self._server.quick.hmget(self._meta, ["seq", "newest"]))
         return LogState(int(seq or 0), time_from_text(newest))
 
-    async def _forget(self, subject: SubjectKey) -> int:
+    async def _forget(self, subject: SubjectKey, archive: str | None, archived_newest_ms: int | None) -> int:
         """Each step erases some events everywhere, so that one which is cut short leaves a whole log behind."""
         count = 0
         with self._server.failures():
+            if (await _archiving(self._server, self._meta)).archive != archive:
+                raise _other_archive(self.address)
             for is_impression in (False, True):
-                key = _history_key(subject.kind, subject.id, is_impression)
+                key = history_key(subject.kind, subject.id, is_impression)
                 while entries := await _awaited(self._server.slow.lrange(self._prefix + key, 0, FORGET_BATCH - 1)):
                     count += await self._erase(subject.kind, key, is_impression, cast("list[bytes]", entries))
             if await _awaited(self._server.slow.hexists(self._meta, "stale")):
-                await self._restore_newest()
-            if count:
-                await self._rewrite()
+                await self._restore_newest(time_text(archived_newest_ms))
+            await self._rewrite_if_erased()
         return count
 
     async def _erase(self, kind: Kind, key: str, is_impression: bool, entries: Sequence[bytes]) -> int:
         arguments: list[Any] = [self._prefix]
         for entry in entries:
             event, other = decoded_entry(entry), _OTHER[kind]
-            other_key = _history_key(other, event.id_of(other), is_impression)
+            other_key = history_key(other, event.id_of(other), is_impression)
             arguments += (
                 id_digest(event.event_id),
                 event.seq,
@@ -269,19 +308,25 @@ class RedisEventLog:
             )
         return int(await self._forget_script([self._meta, self._stream], arguments))
 
-    async def _restore_newest(self) -> None:
+    async def _restore_newest(self, archived: str) -> None:
         """The newest time of what is left. Whatever is written or erased meanwhile makes it begin again."""
         while True:
-            seq, erasures = await _awaited(self._server.slow.hmget(self._meta, ["seq", "erasures"]))
-            after_seq, newest = 0, ""
+            seq, erasures, trimmed = await _awaited(self._server.slow.hmget(self._meta, ["seq", "erasures", "trimmed"]))
+            after_seq, newest = int(trimmed or 0), archived
             while events := await self._range(after_seq, int(seq or 0)):
                 newest = max(newest, *(time_text(event.occurred_at_ms) for event in events))
                 after_seq = events[-1].seq
             if await self._newest_script([self._meta], [seq, erasures, newest]):
                 return
 
+    async def _rewrite_if_erased(self) -> None:
+        """Write the append-only file anew when the old one may hold what was erased, by whomever."""
+        erasures, rewritten = await _awaited(self._server.slow.hmget(self._meta, ["erasures", "rewritten"]))
+        if erasures != rewritten:
+            await self._rewrite()
+            await _awaited(self._server.slow.hset(self._meta, "rewritten", erasures))
+
     async def _rewrite(self) -> None:
-        """Write the append-only file anew: the old one holds what was erased."""
         while True:
             try:
                 await self._server.slow.bgrewriteaof()
@@ -293,50 +338,77 @@ class RedisEventLog:
         while True:
             info = await self._server.slow.info("persistence")
             if not info["aof_rewrite_in_progress"] and not info["aof_rewrite_scheduled"]:
-                return
+                break
             await asyncio.sleep(REWRITE_POLL_SECONDS)
+        if info["aof_last_bgrewrite_status"] != "ok":
+            raise UnavailableError(
+                PART, f"{self.address}: its append-only file could not be written anew; free space, then erase again"
+            )
 
-    async def _create_group(self, group: str) -> None:
+    async def _claim(self, archive: str) -> None:
+        with self._server.failures():
+            found: bytes = await self._run_durably(self._claim_script, [archive, SCHEMA])
+        if found.decode() != archive:
+            raise _other_archive(self.address)
+
+    async def _replay(self, archive: str, archived: AsyncIterable[Sequence[Event]], archived_seq: int) -> Replayed:
+        replay = Replay(self._server, self._prefix, sync=self.facts.has_waitaof)
         with self._server.failures():
             try:
-                await self._server.slow.xgroup_create(self._stream, group, id="0", mkstream=True)
+                return await replay.run(archive, archived, archived_seq, self._append)
             except ResponseError as error:
-                if not str(error).startswith("BUSYGROUP"):
-                    raise
+                raise self._translated(error) from error
 
-    async def _read_group(
-        self, group: str, consumer: str, start: str, batch: int, claim_after_ms: int
-    ) -> tuple[list[bytes], list[Event], bool]:
-        """Ids to acknowledge, their events (erased ones have none), and whether they were this consumer's before."""
-        client, stream = self._server.slow, self._stream
+    async def _seek(self, group: str, after_seq: int) -> None:
         with self._server.failures():
-            if start == ">":
-                _, entries, *_ = await client.xautoclaim(stream, group, consumer, claim_after_ms, count=batch)
-                if not entries:
-                    found = await client.xreadgroup(group, consumer, {stream: ">"}, count=batch, block=BLOCK_MS)
-                    entries = _entries(found)
-            else:
-                entries = _entries(await client.xreadgroup(group, consumer, {stream: start}, count=batch))
-        events = [decoded(_seq(place), fields[b"e"]) for place, fields in entries if fields]
-        return [place for place, _ in entries], events, start != ">"
+            trimmed = int(await self._seek_script([self._meta, self._stream], [group, after_seq]))
+        if trimmed > after_seq:
+            raise UnavailableError(
+                PART,
+                f"{self.address}: events {after_seq + 1:,} to {trimmed:,} are trimmed from the stream and not in the "
+                "archive; bring the archive's files back",
+            )
 
-    async def _acknowledge(self, group: str, ids: Sequence[bytes]) -> None:
+    async def _read_group(self, group: str, most: int) -> list[Event]:
+        """Without a list of what is pending: the caller's record takes its place (docs/decisions/0010)."""
         with self._server.failures():
-            await self._server.slow.xack(self._stream, group, *ids)
+            found = await self._server.slow.xreadgroup(group, CONSUMER, {self._stream: ">"}, count=most, noack=True)
+        return decoded_stream(_entries(found))
+
+    async def _trim(self, archive: str, group: str, until_seq: int) -> tuple[int, str | None]:
+        before = -1
+        with self._server.failures():
+            while True:
+                try:
+                    trimmed, holder = await self._trim_script(
+                        [self._meta, self._stream], [archive, group, until_seq, TRIM_BATCH]
+                    )
+                except ResponseError as error:
+                    raise self._translated(error) from error
+                if int(trimmed) in (before, until_seq):
+                    return int(trimmed), holder.decode() or None
+                before = int(trimmed)
 
 
-async def _open(url: str, namespace: str, timeouts: Timeouts) -> tuple[Server, Facts]:
+async def _open(url: str, namespace: str, timeouts: Timeouts) -> tuple[Server, Facts, Archiving]:
     server = Server(url, part=PART, timeouts=timeouts, connections=CONNECTIONS)
+    meta = f"{{{namespace}:events}}:meta"
     try:
         facts = await server.open(OPENED_AT_START)
         with server.failures():
-            schema = await _awaited(server.slow.hget(f"{{{namespace}:events}}:meta", "schema"))
+            schema = await _awaited(server.slow.hget(meta, "schema"))
             if schema is not None and int(schema) != SCHEMA:
                 raise _other_schema(server.address, schema)
+            archiving = await _archiving(server, meta)
     except BaseException:
         await server.close()
         raise
-    return server, facts
+    return server, facts, archiving
+
+
+async def _archiving(server: Server, meta: str) -> Archiving:
+    archive, trimmed, seq = await _awaited(server.slow.hmget(meta, ["archive", "trimmed", "seq"]))
+    return Archiving(None if archive is None else archive.decode(), int(trimmed or 0), int(seq or 0))
 
 
 async def _nothing() -> None:
@@ -357,25 +429,10 @@ def _other_schema(address: str, found: bytes | str) -> UnavailableError:
     )
 
 
-def _row(event: Event) -> EventRow:
-    content = encoded(event)
-    is_impression = event.type is EventType.IMPRESSION
-    return EventRow(
-        id_digest=id_digest(event.event_id),
-        content_digest=content_digest(content),
-        talent_key=_history_key(Kind.TALENT, event.talent_id, is_impression),
-        job_key=_history_key(Kind.JOB, event.job_id, is_impression),
-        time=time_text(event.occurred_at_ms),
-        content=content,
+def _other_archive(address: str) -> UnavailableError:
+    return UnavailableError(
+        PART, f"{address}: its old events are in another archive; set TANDEM_ARCHIVE_URL to the place of that one"
     )
-
-
-def _history_key(kind: Kind, subject_id: str, is_impression: bool) -> str:
-    return f"{_SUBJECT[kind]}{'i' if is_impression else ''}:{subject_id}"
-
-
-def _seq(place: bytes) -> int:
-    return int(place.partition(b"-")[0])
 
 
 def _entries(found: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:

@@ -1,4 +1,7 @@
-"""What the server does in one step, in Lua. Every key has the same hash tag, so a cluster keeps them on one node."""
+"""What the server does in one step, in Lua. Every key has the same hash tag, so a cluster keeps them on one node.
+
+What leads to less memory may run when the memory is full: allow-oom.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,11 @@ from __future__ import annotations
 # Returns one letter per event: a(ccepted), d(uplicate), c(onflict).
 APPEND = """
 local meta, stream, prefix, schema = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
-local known = redis.call('HMGET', meta, 'schema', 'seq', 'newest')
+local known = redis.call('HMGET', meta, 'schema', 'seq', 'newest', 'replaying')
 if known[1] and known[1] ~= schema then
   return redis.error_reply('SCHEMA ' .. known[1])
 end
+if known[4] then return redis.error_reply('REPLAYING') end
 local seq, newest = tonumber(known[2] or '0'), known[3] or ''
 local outcomes = {}
 for i = 3, #ARGV, 6 do
@@ -40,19 +44,21 @@ if newest ~= '' then redis.call('HSET', meta, 'newest', newest) end
 return table.concat(outcomes)
 """
 
-# KEYS: histories. Returns the entries of each, all of one moment.
+# KEYS: meta, histories. Returns the entries of each, all of one moment.
 HISTORIES = """
+if redis.call('HEXISTS', KEYS[1], 'replaying') == 1 then return redis.error_reply('REPLAYING') end
 local found = {}
-for i = 1, #KEYS do found[i] = redis.call('LRANGE', KEYS[i], 0, -1) end
+for i = 2, #KEYS do found[i - 1] = redis.call('LRANGE', KEYS[i], 0, -1) end
 return found
 """
 
-# KEYS: histories. Returns the seq of the newest entry of each, as text.
+# KEYS: meta, histories. Returns the seq of the newest entry of each, as text.
 VERSIONS = """
+if redis.call('HEXISTS', KEYS[1], 'replaying') == 1 then return redis.error_reply('REPLAYING') end
 local found = {}
-for i = 1, #KEYS do
+for i = 2, #KEYS do
   local entry = redis.call('LINDEX', KEYS[i], -1)
-  found[i] = entry and string.match(entry, '^%d+') or '0'
+  found[i - 1] = entry and string.match(entry, '^%d+') or '0'
 end
 return found
 """
@@ -73,7 +79,7 @@ for i = 2, #ARGV, 6 do
     count = count + 1
   end
 end
-redis.call('HINCRBY', meta, 'erasures', 1)
+if count > 0 then redis.call('HINCRBY', meta, 'erasures', 1) end
 return count
 """
 
@@ -84,4 +90,91 @@ if known[1] ~= ARGV[1] or known[2] ~= ARGV[2] then return 0 end
 if ARGV[3] == '' then redis.call('HDEL', KEYS[1], 'newest') else redis.call('HSET', KEYS[1], 'newest', ARGV[3]) end
 redis.call('HDEL', KEYS[1], 'stale')
 return 1
+"""
+
+# KEYS: meta, stream. ARGV: the archive, schema. Returns the archive that the log belongs to from its first compaction.
+CLAIM = """#!lua flags=allow-oom
+redis.call('HSET', KEYS[1], 'schema', ARGV[2])
+redis.call('HSETNX', KEYS[1], 'archive', ARGV[1])
+return redis.call('HGET', KEYS[1], 'archive')
+"""
+
+# KEYS: meta, stream. ARGV: group, seq. The group reads on behind that place, wherever it stood. Returns how far the
+# stream is trimmed: when that is more, events are missing in between.
+SEEK = """#!lua flags=allow-oom
+if redis.pcall('XGROUP', 'SETID', KEYS[2], ARGV[1], ARGV[2] .. '-0').err then
+  redis.call('XGROUP', 'CREATE', KEYS[2], ARGV[1], ARGV[2] .. '-0', 'MKSTREAM')
+end
+return redis.call('HGET', KEYS[1], 'trimmed') or '0'
+"""
+
+# KEYS: meta, stream. ARGV: the archive, the archive's own group, seq up to which events may go, how many at most.
+# Removes the oldest, but none that another group has still to read or to acknowledge.
+# Returns how far the stream is trimmed now, and the group that keeps it from more.
+TRIM = """#!lua flags=allow-oom
+local known = redis.call('HMGET', KEYS[1], 'archive', 'trimmed')
+if known[1] ~= ARGV[1] then return redis.error_reply('ARCHIVE') end
+local trimmed, wanted, holder = tonumber(known[2] or '0'), tonumber(ARGV[3]), ''
+for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[2])) do
+  local its = {}
+  for i = 1, #group, 2 do its[group[i]] = group[i + 1] end
+  if its['name'] ~= ARGV[2] then
+    local read = tonumber(string.match(its['last-delivered-id'], '^%d+'))
+    if its['pending'] > 0 then
+      read = tonumber(string.match(redis.call('XPENDING', KEYS[2], its['name'])[2], '^%d+')) - 1
+    end
+    if read < wanted then wanted, holder = read, its['name'] end
+  end
+end
+local last = math.min(wanted, trimmed + tonumber(ARGV[4]))
+if last > trimmed then
+  redis.call('XTRIM', KEYS[2], 'MINID', '=', string.format('%.0f', last + 1) .. '-0')
+  redis.call('HSET', KEYS[1], 'trimmed', string.format('%.0f', last))
+  trimmed = last
+end
+return {string.format('%.0f', trimmed), holder}
+"""
+
+# KEYS: meta, stream. ARGV: the archive, schema, seq up to which it reaches. From here on nobody reads or writes until
+# the replay is done. Returns the last seq that the log itself knew.
+BEGIN_REPLAY = """
+local known = redis.call('HMGET', KEYS[1], 'schema', 'seq', 'archive')
+if known[1] and known[1] ~= ARGV[2] then return redis.error_reply('SCHEMA ' .. known[1]) end
+if known[3] and ARGV[1] ~= '' and known[3] ~= ARGV[1] then return redis.error_reply('ARCHIVE') end
+local last = tonumber(known[2] or '0')
+if redis.call('EXISTS', KEYS[2]) == 1 then
+  local stream = redis.call('XINFO', 'STREAM', KEYS[2])
+  for i = 1, #stream, 2 do
+    if stream[i] == 'last-generated-id' then
+      last = math.max(last, tonumber(string.match(stream[i + 1], '^%d+')))
+    end
+  end
+end
+redis.call('HSET', KEYS[1], 'schema', ARGV[2], 'replaying', '1',
+  'seq', string.format('%.0f', math.max(last, tonumber(ARGV[3]))))
+if ARGV[1] ~= '' then redis.call('HSET', KEYS[1], 'archive', ARGV[1]) end
+-- What the stream has lost is read from the archive.
+if last < tonumber(ARGV[3]) then redis.call('HSET', KEYS[1], 'trimmed', ARGV[3]) end
+return string.format('%.0f', last)
+"""
+
+# KEYS: meta. ARGV: key prefix; then of each event: digest of its id, digest of its content, its key of the talent's
+# history, of the job's history, its entry.
+RESTORE = """
+local prefix = ARGV[1]
+for i = 2, #ARGV, 5 do
+  local ids = prefix .. 'id:' .. string.format('%02x%02x', string.byte(ARGV[i], 1, 2))
+  if redis.call('HSETNX', ids, ARGV[i], ARGV[i + 1]) == 1 then
+    redis.call('RPUSH', prefix .. ARGV[i + 2], ARGV[i + 4])
+    redis.call('RPUSH', prefix .. ARGV[i + 3], ARGV[i + 4])
+  end
+end
+return redis.status_reply('OK')
+"""
+
+# KEYS: meta, stream. ARGV: newest time. Everybody may read and write again.
+END_REPLAY = """
+redis.call('HDEL', KEYS[1], 'replaying', 'stale', 'newest')
+if ARGV[1] ~= '' then redis.call('HSET', KEYS[1], 'newest', ARGV[1]) end
+return redis.status_reply('OK')
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +13,14 @@ from urllib.parse import urlsplit
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.commands.core import AsyncScript
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
     ConnectionError,  # noqa: A004 - redis' own, which is no OSError
     MovedError,
     NoPermissionError,
+    NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
@@ -96,6 +98,32 @@ class Server:
             await client.aclose()
             await client.connection_pool.disconnect()
 
+    async def run_durably(
+        self, script: AsyncScript, keys: Sequence[str], arguments: Sequence[Any], *, sync: bool
+    ) -> Any:
+        """Run a script and wait for the disk, in one round trip: the wait is for the writes of its connection.
+
+        sync: False leaves the wait to a later call. Raises the client's failures, and UnavailableError when the disk is
+        too slow.
+        """
+        pipeline = self.slow.pipeline(transaction=False)
+        pipeline.evalsha(script.sha, len(keys), *keys, *arguments)
+        if sync:
+            pipeline.execute_command("WAITAOF", 1, 0, self._timeouts.sync_ms)
+        answer, *synced = await pipeline.execute(raise_on_error=False)
+        if isinstance(answer, NoScriptError):  # the server was restarted, or its scripts were flushed
+            await self.slow.script_load(script.script)
+            return await self.run_durably(script, keys, arguments, sync=sync)
+        for each in (answer, *synced):
+            if isinstance(each, Exception):
+                raise each
+        if synced and int(synced[0][0]) < 1:
+            raise UnavailableError(
+                self._part,
+                f"{self.address}: the disk did not take the events within {self._timeouts.sync_ms} ms; send them again",
+            )
+        return answer
+
     @contextmanager
     def failures(self) -> Iterator[None]:
         """Turn the client's failures into ours."""
@@ -134,6 +162,8 @@ class Server:
                 return "it cannot write its files; free space on its disk, and look into its log"
             case _ if "WAITAOF" in text and "appendonly" in text:
                 return "its append-only file was switched off; set appendonly yes"
+            case _ if "REPLAYING" in text:
+                return "its histories are written anew; wait for `tandem replay`, and run it again if it was broken off"
             case _ if "WRONGTYPE" in text:
                 return "a key of this namespace holds something else; set another TANDEM_NAMESPACE"
             case TimeoutError():

@@ -1,0 +1,1 @@
+"""Adapters over Parquet files: the archive of old events."""
