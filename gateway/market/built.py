@@ -17,7 +17,7 @@ from recommender.errors import TandemError
 MARKER = "demo.json"
 LOCK = "demo.lock"
 REPLACED = "replaced-"
-SCHEMA = 1  # raise it when the generator changes, so that older markets are built anew
+SCHEMA = 2  # raise it when the generator changes, so that older markets are built anew
 STALE_AFTER_DAYS = 7  # one open job in twelve has expired by then, one in four a week later
 
 

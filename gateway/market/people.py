@@ -8,10 +8,11 @@ import numpy as np
 
 from gateway.market.places import COUNTRIES
 from gateway.market.spec import DAY_MS, MarketSpec
-from gateway.market.trades import TASTE, Bools, Floats, Ints, Times, Trades, draw_skills
+from gateway.market.trades import TASTE, Bools, Floats, Ints, Times, Trades, draw_skills, draw_twists
 
 MOST_SKILLS = 12
 STYLE = 3  # dimensions of how somebody works, which clients care about
+SPOTS = 3  # places in the space of taste that somebody is fond of
 LATE_SHARE = 0.33  # of the talents join while the log runs
 
 
@@ -27,8 +28,9 @@ class People:
     skills: Ints  # (T, MOST_SKILLS)
     created_ms: Times
     # hidden
-    taste: Floats  # (T, TASTE)
-    breadth: Floats  # how far from their taste they still look
+    spots: Floats  # (T, SPOTS, TASTE): what they are fond of, with nothing in between
+    breadth: Floats  # how far from a spot they still look
+    twist: Ints  # (T, 3): the signs of a job whose product they heed
     rhythm: Floats  # angle: the pace of work that suits them
     tolerance: Floats  # how far from their rhythm they accept, radians
     least_pay: Floats
@@ -74,7 +76,11 @@ def build_people(spec: MarketSpec, trades: Trades, rng: np.random.Generator) -> 
 
     # Pareto: a few live on the site, many look in once a month, one in eight never comes.
     activity = (1.0 + rng.pareto(1.6, count)) * (rng.random(count) > 0.12)
-    breadth = np.exp(rng.normal(0.0, 0.35, count))
+    # Two spots in their own trade, one anywhere: a back-end developer who would rather write about wine.
+    fond_of = np.stack([occupation, second, rng.integers(0, len(trades.share), count)], axis=1)
+    spots = trades.centroid[fond_of] + rng.normal(0.0, 0.6, (count, SPOTS, TASTE))
+    own_twist = rng.random(count) < 0.2
+    twist = np.where(own_twist[:, None], draw_twists(count, rng), trades.twist[occupation])
     order = np.argsort(created, kind="stable")
     skills = draw_skills(trades, occupation, rng.integers(4, MOST_SKILLS, count, dtype=np.int32), MOST_SKILLS, rng)
     return People(
@@ -85,8 +91,9 @@ def build_people(spec: MarketSpec, trades: Trades, rng: np.random.Generator) -> 
         rate=rate[order],
         skills=skills[order],
         created_ms=created[order],
-        taste=(trades.centroid[occupation] + rng.normal(0.0, 0.75, (count, TASTE)))[order],
-        breadth=breadth[order],
+        spots=spots[order],
+        breadth=0.75 * np.exp(rng.normal(0.0, 0.3, count)),
+        twist=twist[order],
         rhythm=_rhythms(count, rng)[order],
         tolerance=rng.uniform(0.5, 1.6, count)[order],
         least_pay=(rate * rng.uniform(0.6, 0.95, count))[order],

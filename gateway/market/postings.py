@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from gateway.market.people import STYLE
 from gateway.market.places import COUNTRIES
 from gateway.market.spec import DAY_MS, MarketSpec
-from gateway.market.trades import TASTE, Bools, Floats, Ints, Times, Trades, draw_skills
+from gateway.market.trades import SIGNS, TASTE, Bools, Floats, Ints, Times, Trades, draw_skills
 from gateway.market.vocabulary import CATEGORIES, INDUSTRIES
 
 MOST_SKILLS = 8
 JOBS_PER_CLIENT = 3.5
+JOBS_PER_SCENE = 32
 STOCK_DAYS = 30  # of postings older than the log
 NEVER_MS = 2**62
 
@@ -60,6 +62,9 @@ class Postings:
     vacancies: Ints
     # hidden
     trait: Floats  # (J, TASTE)
+    scene: Ints  # the nearest of `scenes`
+    scenes: Floats  # (S, TASTE), not a column: what a search finds together
+    signs: Floats  # (J, SIGNS) of -1 and 1
     rhythm: Floats
     charm: Floats
 
@@ -120,6 +125,7 @@ def build_postings(spec: MarketSpec, trades: Trades, clients: Clients, rng: np.r
     draft = (rng.random(count) < 0.04) & ~paused & (expires > spec.end_ms)
 
     trait = trades.centroid[occupation] + clients.culture[client] + rng.normal(0.0, 0.5, (count, TASTE))
+    scenes = trait[rng.choice(count, max(1, count // JOBS_PER_SCENE), replace=False)]
     rhythm = np.mod(rng.choice((0.3, 2.4, 4.6), count) + rng.normal(0.0, 0.45, count), 2 * np.pi)
     columns = {
         "client": client,
@@ -141,11 +147,18 @@ def build_postings(spec: MarketSpec, trades: Trades, clients: Clients, rng: np.r
         "paused": paused,
         "vacancies": np.where(rng.random(count) < 0.08, rng.integers(2, 6, count), 1).astype(np.int32),
         "trait": trait,
+        "scene": nearest(scenes, trait),
+        "signs": rng.choice((-1.0, 1.0), (count, SIGNS)),
         "rhythm": rhythm,
-        "charm": rng.normal(0.0, 0.6, count),
+        "charm": rng.normal(0.0, 1.2, count),
     }
     order = np.argsort(posted, kind="stable")
-    return Postings(**{name: column[order] for name, column in columns.items()})
+    return Postings(scenes=scenes, **{name: column[order] for name, column in columns.items()})
+
+
+def nearest(scenes: Floats, points: Floats) -> Ints:
+    """The nearest scene of each point; points (…, TASTE) give (…)."""
+    return np.asarray(cKDTree(scenes).query(points)[1], dtype=np.int32)
 
 
 def _near(trades: Trades, place: int, rng: np.random.Generator) -> int:

@@ -1,7 +1,7 @@
 """What makes a talent want a job and a client want a talent: hidden, non-linear, and no inner product.
 
-Distances under each person's own breadth, rhythms on a circle that fit or do not, thresholds of pay and quality, and
-rules that hold for some people alone. Nothing here is a product of a talent's vector and a job's.
+The nearest of a few spots under each person's own breadth, products of three yes-or-nos, rhythms on a circle that fit
+or do not, thresholds of pay and quality, and rules that hold for some people alone: no product of two vectors.
 """
 
 from __future__ import annotations
@@ -41,25 +41,34 @@ class Taste:
     def talent_likes(self, talent: Ints, job: Ints) -> Floats:
         """How much talents are drawn to jobs."""
         people, postings = self.people, self.postings
-        apart = ((people.taste[talent] - postings.trait[job]) ** 2).sum(axis=1)
-        drawn = 4.6 * np.exp(-apart / (4.0 * people.breadth[talent] ** 2)) - 1.3
-
         turn = np.abs(np.mod(people.rhythm[talent] - postings.rhythm[job] + np.pi, 2 * np.pi) - np.pi)
-        in_step = np.where(turn < people.tolerance[talent], 0.7, -0.8)
+        in_step = np.where(turn < people.tolerance[talent], 0.4, -0.5)
 
         skilled = 0.9 * np.tanh(self.shared_skills(talent, job) / 2.0) - 0.4
         ratio = np.nan_to_num(np.log(postings.pay[job] / people.least_pay[talent]))
-        pay = np.where(ratio < 0, np.maximum(2.5 * ratio, -2.0), 0.5 * np.tanh(2.0 * ratio))
+        pay = np.where(ratio < 0, np.maximum(2.5 * ratio, -1.2), 0.4 * np.tanh(2.0 * ratio))
 
         step_up = postings.level[job] - people.level[talent]
-        level = np.where(people.ambitious[talent], 0.45 * step_up, -0.5 * np.abs(step_up))
-        return np.asarray(drawn + in_step + skilled + pay + level + self._place(talent, job))
+        level = np.where(people.ambitious[talent], 0.35 * step_up, -0.4 * np.abs(step_up))
+        terms = skilled + pay + level + self._place(talent, job)
+        return np.asarray(self._drawn(talent, job) + self._twisted(talent, job) + in_step + terms)
+
+    def _drawn(self, talent: Ints, job: Ints) -> Floats:
+        """Steeply towards the nearest spot: two jobs that are liked may have nothing between them that is."""
+        apart = self.people.spots[talent] - self.postings.trait[job][:, None, :]
+        near = (apart**2).sum(axis=2).min(axis=1)
+        return np.asarray(6.0 * np.exp(-near / (2.0 * self.people.breadth[talent] ** 2)) - 1.6)
+
+    def _twisted(self, talent: Ints, job: Ints) -> Floats:
+        """The product of three signs: no one of them says anything, and no two do."""
+        heeded = np.take_along_axis(self.postings.signs[job], self.people.twist[talent], axis=1)
+        return np.asarray(0.6 * heeded.prod(axis=1))
 
     def _place(self, talent: Ints, job: Ints) -> Floats:
         remote = self.postings.remote[job]
         abroad = self.people.country[talent] != self.postings.country[job]
         nomad = self.people.nomad[talent]
-        on_site = np.where(abroad, -2.6, np.where(nomad, -1.6, 0.5))
+        on_site = np.where(abroad, -1.6, np.where(nomad, -1.0, 0.4))
         return np.where(remote, np.where(nomad, 0.4, 0.0), on_site)
 
     def client_likes(self, talent: Ints, job: Ints) -> Floats:

@@ -15,7 +15,8 @@ Ints = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
 Times = npt.NDArray[np.int64]  # epoch milliseconds, UTC
 
-TASTE = 6  # dimensions of hidden taste
+TASTE = 4  # dimensions of hidden taste
+SIGNS = 10  # hidden yes-or-no traits of a job, as -1 and 1
 NO_SKILL = -1
 
 
@@ -35,6 +36,7 @@ class Trades:
     skills: tuple[Ints, ...]
     skill_shares: tuple[Floats, ...]
     centroid: Floats  # (O, TASTE)
+    twist: Ints  # (O, 3): the signs of a job that its people heed
 
 
 def build_trades(rng: np.random.Generator) -> Trades:
@@ -76,7 +78,13 @@ def build_trades(rng: np.random.Generator) -> Trades:
         skills=tuple(skills),
         skill_shares=tuple(shares),
         centroid=centroid,
+        twist=draw_twists(len(occupations), rng),
     )
+
+
+def draw_twists(count: int, rng: np.random.Generator) -> Ints:
+    """Three different signs for each row, (count, 3)."""
+    return np.argsort(rng.random((count, SIGNS)), axis=1)[:, :3].astype(np.int32)
 
 
 def draw_skills(

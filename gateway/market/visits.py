@@ -11,6 +11,8 @@ import numpy as np
 
 from gateway.market.ledger import Batch
 from gateway.market.pairs import Pools, mark_repeats, pick
+from gateway.market.people import SPOTS
+from gateway.market.postings import nearest
 from gateway.market.spec import DAY_MS
 from gateway.market.state import ALL_DAY, HOUR_MS, State
 from gateway.market.taste import sigmoid
@@ -18,7 +20,7 @@ from gateway.market.trades import Bools, Floats, Ints, Times
 from recommender.documents import Side
 from recommender.events import EventType
 
-HOME, SECOND, ANYWHERE = 26, 8, 10  # candidates by where they come from
+SEARCHED, HOME, SECOND, ANYWHERE = 30, 5, 2, 4  # candidates by where they come from
 SLATE = 24  # rows that a list can show
 REMEMBERED = 6  # jobs that a talent comes back to
 LOGGED = 0.6  # of the rows on screen leave an IMPRESSION: real front ends sample and lose them
@@ -38,6 +40,7 @@ class Visits:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._scenes = nearest(state.postings.scenes, state.people.spots)
         self._memory = np.full((len(state.people), REMEMBERED), -1, dtype=np.int32)
 
     def run(self, day_ms: int, count: int, batch: Batch) -> Visited:
@@ -68,7 +71,7 @@ class Visits:
 
         liking = state.taste.talent_likes(t, j)
         attention = 1.0 / np.log2(place + 2.0) ** 0.5
-        looks = rng.random(len(t)) < attention * sigmoid(1.6 * (liking + 0.7))
+        looks = rng.random(len(t)) < attention * sigmoid(2.8 * (liking + 0.2))
         looks |= rng.random(len(t)) < 0.02  # curiosity and slips of the finger
         back_row, back_place = np.nonzero(back_open)
         t = np.concatenate([t[looks], talent[back_row]])
@@ -98,14 +101,20 @@ class Visits:
         return back, wanted
 
     def _slates(self, talent: Ints, start: Times, jobs: Ints, back: Ints, day_ms: int) -> tuple[Ints, Bools]:
-        """The list of the days before Tandem: popular, fresh, of the trade. (n, SLATE) jobs, and which are seen."""
+        """The list of the days before Tandem: what one search finds, popular, fresh, of the trade.
+
+        (n, SLATE) jobs, and which are seen.
+        """
         state, rng, trades = self._state, self._state.rng, self._state.trades
         postings, people = state.postings, state.people
         age_days = np.maximum(day_ms + DAY_MS - postings.posted_ms, 0) / DAY_MS
-        pull = (1.0 + state.job_popularity) ** 0.5 * (1.0 + 3.0 * np.exp(-age_days / 3.0)) * np.exp(postings.charm)
+        pull = (1.0 + state.job_popularity) ** 0.68 * (1.0 + 3.0 * np.exp(-age_days / 3.0)) * np.exp(postings.charm)
         pools = Pools(jobs, trades.category[postings.occupation[jobs]], pull[jobs], len(trades.category_names))
+        scenes = Pools(jobs, postings.scene[jobs], pull[jobs], len(postings.scenes))
+        sought = self._scenes[talent, rng.integers(0, SPOTS, len(talent))]
         candidates = np.concatenate(
             [
+                scenes.draw(sought, SEARCHED, rng),
                 pools.draw(trades.category[people.occupation[talent]], HOME, rng),
                 pools.draw(trades.category[people.second[talent]], SECOND, rng),
                 pools.draw_any(len(talent), ANYWHERE, rng),
@@ -117,7 +126,8 @@ class Visits:
         forbidden |= ~state.is_open(candidates, start[:, None], 2 * HOUR_MS)
         forbidden |= (candidates[:, :, None] == back[:, None, :]).any(axis=2)
         fits = state.taste.same_trade(wide, candidates)
-        score = 0.7 * np.log(pull[candidates]) + 1.1 * fits + rng.gumbel(0.0, 0.8, candidates.shape)
+        found = postings.scene[candidates] == sought[:, None]
+        score = 0.7 * np.log(pull[candidates]) + 1.1 * fits + 2.5 * found + rng.gumbel(0.0, 0.8, candidates.shape)
         score[forbidden] = -np.inf
         order = np.argsort(-score, axis=1, kind="stable")[:, :SLATE]
         depth = 2 + rng.geometric(0.22, len(talent))
