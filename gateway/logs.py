@@ -38,5 +38,6 @@ def set_up_logs(settings: Settings) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
-    # At info the client of Elasticsearch writes a line for every round trip: several for each request.
-    logging.getLogger("elastic_transport").setLevel(level if level <= logging.DEBUG else max(level, logging.WARNING))
+    # At info the client of Elasticsearch writes a line for every round trip, several for a request; as a warning, one
+    # for every failure, beside the error that says more about it.
+    logging.getLogger("elastic_transport").setLevel(level if level <= logging.DEBUG else max(level, logging.ERROR))

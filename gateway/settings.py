@@ -78,19 +78,32 @@ def _check_redis_url(url: str, parts: SplitResult, form: str) -> str:
     except ValueError:
         port = 0
     if not parts.hostname or port == 0 or not re.fullmatch(r"(/[0-9]{0,5})?", parts.path):
-        raise _wrong(f"a host, a port and the number of a database, such as {form}")
+        raise _wrong(f"a host, a port and the number of a database, such as {form}{_quoting(url)}")
     if parts.query or parts.fragment:
-        raise _wrong(f"a URL without ? and #, such as {form}")
+        raise _wrong(f"a URL without ? and #, such as {form}{_quoting(url)}")
     return url
 
 
 def _check_elasticsearch_url(url: str, parts: SplitResult, form: str) -> str:
     places = parts.netloc.rpartition("@")[2].split(",")
-    if parts.path.strip("/") or not all(re.fullmatch(r"[^:\s]+(:[0-9]{1,5})?", place) for place in places):
-        raise _wrong(f"one or more hosts with ports, separated by commas, such as {form}")
+    if parts.path.strip("/") or not all(_is_place(place) for place in places):
+        raise _wrong(f"one or more hosts with ports, separated by commas, such as {form}{_quoting(url)}")
     if parts.fragment or not re.fullmatch(r"(ca_certs=[^&]+)?", parts.query):
-        raise _wrong(f"{form}, with nothing behind it but ?ca_certs=/path/to/authority.pem")
+        raise _wrong(f"{form}, with nothing behind it but ?ca_certs=/path/to/authority.pem{_quoting(url)}")
+    if parts.query and parts.scheme != "elasticsearch+https":
+        raise _wrong("elasticsearch+https://host:9200 where ?ca_certs= names an authority")
     return url
+
+
+def _is_place(text: str) -> bool:
+    """Whether it is a host, or an IPv6 address in brackets, with or without a port."""
+    found = re.fullmatch(r"(?:[^:@\s\[\]]+|\[[0-9a-fA-F:.]+\])(?::([0-9]{1,5}))?", text)
+    return found is not None and (found[1] is None or 0 < int(found[1]) <= 65_535)
+
+
+def _quoting(url: str) -> str:
+    """What to do where the wrong character may be a password's."""
+    return "; in a user or password write @ : / ? # % as %40 %3A %2F %3F %23 %25" if "@" in url else ""
 
 
 Url = Annotated[str | None, AfterValidator(_check_url)]
@@ -310,8 +323,9 @@ def path_from_url(url: str) -> Path:
 
 
 def without_password(text: str) -> str:
-    """A text with the user and password of any URL in it as stars."""
-    return re.sub(r"//[^\s]*@", "//***@", text)  # to the last @: a password that is not quoted may hold / and @
+    """A URL, however misspelt, with its user and password as stars."""
+    # To the last @: a password that is not quoted may hold anything.
+    return re.sub(r"^([a-z+]*:/{0,2})?.*@", r"\1***@", text, flags=re.DOTALL)
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -342,7 +356,7 @@ def _line(problem: ErrorDetails) -> str:
         return f"there is no setting {field!r}"
     allowed = problem["ctx"]["text"] if problem["type"] == "setting" else _allowed(field, problem)
     came = problem["input"]
-    shown = "" if isinstance(came, SecretStr) or field == "service_token" else f"; got {_short(came)}"
+    shown = "" if isinstance(came, SecretStr) or field == "service_token" else f"; got {_short(field, came)}"
     return f"{variable(field)}: allowed is {allowed}{shown}"
 
 
@@ -363,6 +377,9 @@ def _allowed(field: str, problem: ErrorDetails) -> str:
             return str(problem.get("ctx", {}).get("expected", problem["msg"]))
 
 
-def _short(value: object) -> str:
+def _short(field: str, value: object) -> str:
     text = without_password(",".join(value) if isinstance(value, tuple) else str(value))
+    if field.endswith("_url"):  # a password may be behind the ?, too
+        place, mark, query = text.partition("?")
+        text = place + mark + re.sub(r"=[^&]*", "=***", query)
     return repr(text if len(text) <= 80 else text[:77] + "…")

@@ -20,6 +20,7 @@ from gateway.settings import Settings, SettingsError, load_settings, unknown_var
 from recommender.errors import TandemError
 
 if TYPE_CHECKING:
+    from gateway.adapters.elasticsearch.catalogue import ElasticsearchCatalogue
     from gateway.compaction import CompactedEventLog
 
 PYTHON = (3, 11)
@@ -85,6 +86,10 @@ def _python() -> Finding:
 
 
 def _settings() -> Finding:
+    # OpenSSL passes over a file that it cannot read, and then trusts nobody.
+    authorities = os.environ.get("SSL_CERT_FILE")
+    if authorities and not os.access(authorities, os.R_OK):
+        return Finding("settings", Status.FAIL, f"SSL_CERT_FILE: {authorities} cannot be read; correct it or unset it")
     unknown = unknown_variables(os.environ)
     if unknown:
         return Finding(
@@ -123,17 +128,19 @@ def _catalogue(settings: Settings) -> Finding:
         return Finding("catalogue", Status.FAIL, f"{path} is not there; run `tandem import …` or `tandem demo`")
     place = path if url is None else f"{without_password(url)}, namespace {settings.namespace}"
     try:
-        talents, jobs, open_jobs = asyncio.run(_documents(settings))
+        talents, jobs, open_jobs, problem = asyncio.run(_documents(settings))
     except TandemError as error:
         return Finding("catalogue", Status.FAIL, str(error))
+    if problem is not None:
+        return Finding("catalogue", Status.FAIL, problem)
     text = f"{place}: {talents:,} talents, {jobs:,} jobs, {open_jobs:,} of them open"
     if not open_jobs:
         return Finding("catalogue", Status.WARN, f"{text}; import jobs that are open, or talents get empty lists")
     return Finding("catalogue", Status.OK, text)
 
 
-async def _documents(settings: Settings) -> tuple[int, int, int]:
-    """How many talents, jobs and open jobs there are."""
+async def _documents(settings: Settings) -> tuple[int, int, int, str | None]:
+    """How many talents, jobs and open jobs there are, and why none can be written."""
     from gateway.wiring import open_catalogue
     from recommender.documents import JobStatus, Kind
     from recommender.filters import JobFilter, TalentFilter
@@ -144,7 +151,10 @@ async def _documents(settings: Settings) -> tuple[int, int, int]:
         (talents,) = await catalogue.matching(Kind.TALENT, [(TalentFilter(), None)], now_ms)
         (jobs,) = await catalogue.matching(Kind.JOB, [(JobFilter(statuses=tuple(JobStatus)), None)], now_ms)
         open_jobs = (await catalogue.mirror(Kind.JOB)).eligible(now_ms)
-        return len(talents), len(jobs), len(open_jobs)
+        problem = None
+        if settings.catalogue_elasticsearch_url is not None:
+            problem = await cast("ElasticsearchCatalogue", catalogue).write_problem()
+        return len(talents), len(jobs), len(open_jobs), problem
     finally:
         catalogue.close()
 

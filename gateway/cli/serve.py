@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import time
 import uuid
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
+import structlog
 import typer
 
 from recommender.errors import NoModelError
@@ -15,6 +17,7 @@ from recommender.errors import NoModelError
 if TYPE_CHECKING:
     from types import FrameType
 
+    from gateway.adapters.elasticsearch.catalogue import ElasticsearchCatalogue
     from gateway.graphql.persisted import PersistedOperations
     from gateway.graphql.services import Services
     from gateway.settings import Settings
@@ -53,6 +56,7 @@ def run_server(settings: Settings, banner: str | None = None) -> None:
     operations = _operations(settings)
     stores = open_stores(settings, must_exist=True)
     try:
+        _warn_of_a_full_disk(stores)
         services = build_services(stores)
         _load_model(services)
         with _listening(settings) as listener:
@@ -94,6 +98,15 @@ def _operations(settings: Settings) -> PersistedOperations:
     path = settings.trusted_documents
     trusted = {} if path is None else trusted_by(path.read_bytes(), str(path))
     return PersistedOperations(trusted=trusted, only_trusted=settings.operations == "trusted")
+
+
+def _warn_of_a_full_disk(stores: Stores) -> None:
+    """Elasticsearch goes on answering when its disk is full, so it is served from."""
+    if stores.settings.catalogue_elasticsearch_url is not None:
+        catalogue = cast("ElasticsearchCatalogue", stores.catalogue)
+        problem = asyncio.run(catalogue.write_problem())
+        if problem is not None:
+            structlog.get_logger("tandem.serve").warning("no document can be written", why=problem)
 
 
 def _load_model(services: Services) -> None:

@@ -292,7 +292,7 @@ async def test_a_busy_caller_does_not_make_the_server_look_dead(server: RedisSer
         (["--appendonly", "no"], "it keeps no append-only file, so that a crash would lose events; set appendonly yes"),
         (["--maxmemory-policy", "allkeys-lru"], "maxmemory-policy allkeys-lru drops events when memory is short; set"),
         (["--appendfsync", "no"], "appendfsync no leaves it open when an event reaches the disk; set appendfsync"),
-        (["--requirepass", "secret"], "it refuses the user or the password; correct them in the URL"),
+        (["--requirepass", "secret"], "it wants a password; put it into the URL, as :password@host or user:password@"),
     ],
 )
 def test_a_server_that_may_lose_events_is_refused_with_what_to_do(
@@ -328,7 +328,7 @@ def test_nobody_there_is_one_clear_line() -> None:
 
 def test_tls_towards_a_server_without_it_is_said(server: RedisServer) -> None:
     url = server.url.replace("redis://", "rediss://")
-    with pytest.raises(UnavailableError, match=r"whether it speaks TLS there|it does not speak TLS here"):
+    with pytest.raises(UnavailableError, match=r"if it speaks no TLS there|it does not speak TLS here"):
         RedisEventLog.open(url, namespace="test", timeouts=Timeouts(write_ms=500))
 
 

@@ -76,19 +76,21 @@ def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> Non
             "CATALOGUE_URL",
             "elasticsearch://me:secret@localhost:9200/tandem",
             "TANDEM_CATALOGUE_URL: allowed is one or more hosts with ports, separated by commas, such as "
-            "elasticsearch://host:9200; got 'elasticsearch://***@localhost:9200/tandem'",
+            "elasticsearch://host:9200; in a user or password write @ : / ? # % as %40 %3A %2F %3F %23 %25; "
+            "got 'elasticsearch://***@localhost:9200/tandem'",
         ),
         (
             "EVENTS_URL",
             "redis://me:se/c@ret@localhost:6379/first",
             "TANDEM_EVENTS_URL: allowed is a host, a port and the number of a database, such as redis://host:6379/0; "
+            "in a user or password write @ : / ? # % as %40 %3A %2F %3F %23 %25; "
             "got 'redis://***@localhost:6379/first'",
         ),
         (
             "EVENTS_URL",
             "rediss://localhost?ssl_cert_reqs=none",
             "TANDEM_EVENTS_URL: allowed is a URL without ? and #, such as rediss://host:6379/0; "
-            "got 'rediss://localhost?ssl_cert_reqs=none'",
+            "got 'rediss://localhost?ssl_cert_reqs=***'",
         ),
         (
             "EVENTS_URL",

@@ -82,6 +82,10 @@ class ElasticsearchCatalogue:
         """Where it is."""
         return self._connection.address
 
+    async def write_problem(self) -> str | None:
+        """Why no document can be written now, and what to do; None when they can. One round trip."""
+        return await self._connection.run(self._layout.write_problem())
+
     def close(self) -> None:
         """Close the client. May be called twice."""
         self._connection.close()

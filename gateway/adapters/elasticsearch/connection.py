@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import socket
+import ssl
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
@@ -10,7 +13,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from elastic_transport import ConnectionError as NoConnectionError
-from elastic_transport import ConnectionTimeout, TlsError
+from elastic_transport import ConnectionTimeout
 from elasticsearch import (
     ApiError,
     AsyncElasticsearch,
@@ -21,11 +24,13 @@ from elasticsearch import (
     UnsupportedProductError,
 )
 
+from gateway.adapters.tls import certificate_problem, root_first
 from recommender.errors import UnavailableError
 
 Answer = TypeVar("Answer")
 PART = "catalogue"
 
+OPEN_SECONDS = 3.0  # for the first answer: a server that hangs is not worth a longer wait at the start
 BULK_SECONDS = 30.0  # for what no request waits for: bulks, first loads, index changes
 MOST_CONNECTIONS = 16
 
@@ -51,7 +56,8 @@ class Address:
 def address_from_url(url: str) -> Address:
     """From `elasticsearch://[user:password@]host:port`, several hosts by commas.
 
-    `elasticsearch+https://` encrypts; `?ca_certs=/path` names the authority of its certificate.
+    `elasticsearch+https://` encrypts; `?ca_certs=/path` names the authority of its certificate, else it is one that the
+    system or SSL_CERT_FILE names.
     """
     parts = urlsplit(url)
     who, _, places = parts.netloc.rpartition("@")
@@ -65,7 +71,7 @@ def address_from_url(url: str) -> Address:
 
 
 def _has_port(place: str) -> bool:
-    return place.rpartition(":")[2].isdecimal()
+    return bool(re.search(r"(^[^:]*|\]):[0-9]+$", place))
 
 
 class Connection:
@@ -84,6 +90,7 @@ class Connection:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._client: AsyncElasticsearch | None = None
+        self._has_answered = False
         self._closed = False
 
     async def run(self, work: Coroutine[Any, Any, Answer]) -> Answer:
@@ -136,18 +143,22 @@ class Connection:
         """
         if self._client is None:
             self._client = self._new_client()
-        seconds = self._timeout_s if is_request else max(self._timeout_s, BULK_SECONDS)
+        longest = BULK_SECONDS if self._has_answered else OPEN_SECONDS
+        seconds = self._timeout_s if is_request else max(self._timeout_s, longest)
         try:
-            return await question(self._client.options(request_timeout=seconds))
+            answer = await question(self._client.options(request_timeout=seconds))
         except ApiError as error:
             raise self._failure(error) from error
         except TransportError as error:
             raise UnavailableError(PART, self._reason(error, seconds)) from error
+        self._has_answered = True
+        return answer
 
     def _new_client(self) -> AsyncElasticsearch:
         secure: dict[str, Any] = {}
-        if self.address.ca_certs is not None:
-            secure["ca_certs"] = self.address.ca_certs
+        if self.address.hosts[0].startswith("https:"):
+            # Our own context, because the client's does not look whether the certificate is for this IP address.
+            secure["ssl_context"] = self._tls_context()
         if self.address.user is not None:
             secure["basic_auth"] = self.address.user
         return AsyncElasticsearch(
@@ -159,30 +170,71 @@ class Connection:
             **secure,
         )
 
+    def _tls_context(self) -> ssl.SSLContext:
+        path = self.address.ca_certs
+        try:
+            return ssl.create_default_context(cafile=path)
+        except OSError as error:  # ssl.SSLError is one
+            what = "holds no certificate" if isinstance(error, ssl.SSLError) else f"cannot be read ({error.strerror})"
+            raise UnavailableError(PART, f"{path}, the ca_certs of TANDEM_CATALOGUE_URL, {what}") from error
+
     def _failure(self, error: ApiError) -> Exception:
-        kind = error.error if isinstance(error.error, str) else ""
+        # What answers in place of Elasticsearch may say anything.
+        kind = error.error if re.fullmatch(r"[a-z_]+", str(error.error)) else ""
         if kind == "index_not_found_exception" or (kind == "cluster_block_exception" and error.status_code == 403):
             return IndexMovedError(error.message)
         place = f"Elasticsearch at {self.address.text}"
+        if isinstance(error, AuthenticationException) and self.address.user is None:
+            return UnavailableError(
+                PART, f"{place} wants a user and a password; put them into TANDEM_CATALOGUE_URL, as user:password@host"
+            )
         if isinstance(error, AuthenticationException):
-            return UnavailableError(PART, f"{place} refused the user and password of TANDEM_CATALOGUE_URL")
+            return UnavailableError(
+                PART, f"{place} refused the user and password of TANDEM_CATALOGUE_URL; correct them"
+            )
         if isinstance(error, AuthorizationException):
-            return UnavailableError(PART, f"{place} does not let the user of TANDEM_CATALOGUE_URL do this")
-        if isinstance(error, UnsupportedProductError):
-            return UnavailableError(PART, f"what answers at {self.address.text} is no Elasticsearch")
+            return UnavailableError(
+                PART,
+                f"{place} does not let the user of TANDEM_CATALOGUE_URL do this; grant it the index privilege `all`",
+            )
         if kind == "media_type_header_exception":
             return UnavailableError(PART, f"{place} is of another major version; Tandem needs Elasticsearch 9")
-        return UnavailableError(PART, f"{place} answered {error.status_code} {kind}")
+        if kind == "cluster_block_exception":
+            return UnavailableError(PART, f"{place} takes no writes: its disk is full; free some space there")
+        # A balancer before it answers 502 to 504 in its place while it is away.
+        if isinstance(error, UnsupportedProductError) or (error.status_code < 500 and not _is_elasticsearch(error)):
+            return UnavailableError(
+                PART,
+                f"what answers at {self.address.text} is no Elasticsearch; correct the host and port in "
+                "TANDEM_CATALOGUE_URL",
+            )
+        return UnavailableError(PART, f"{place} answered {error.status_code} {kind}".rstrip())
 
     def _reason(self, error: TransportError, seconds: float) -> str:
         place = f"Elasticsearch at {self.address.text}"
         if isinstance(error, ConnectionTimeout):
-            return f"{place} did not answer within {seconds * 1_000:.0f} ms"
-        if isinstance(error, TlsError):
-            return f"the certificate of {place} cannot be verified; name its authority with ?ca_certs=/path in the URL"
+            return f"{place} did not answer within {seconds * 1_000:.0f} ms; look whether it runs, and at its load"
+        for cause in root_first(error):
+            match cause:
+                case ssl.SSLCertVerificationError():
+                    problem = certificate_problem(cause, "name its authority by ?ca_certs=/path or SSL_CERT_FILE")
+                    return f"the certificate of {place} {problem}"
+                case ssl.SSLError():
+                    return f"{place} does not speak TLS; write elasticsearch:// instead, or correct the port"
+                case socket.gaierror():
+                    return f"the host name of {place} cannot be found; correct TANDEM_CATALOGUE_URL"
+                case ConnectionRefusedError():
+                    return f"{place} cannot be reached; start it or correct TANDEM_CATALOGUE_URL"
         if isinstance(error, NoConnectionError):
-            return f"{place} cannot be reached; start it or correct TANDEM_CATALOGUE_URL"
+            return (
+                f"{place} hung up, or gave no answer in HTTP; correct the port in TANDEM_CATALOGUE_URL, or write "
+                "elasticsearch+https:// if it wants TLS"
+            )
         return f"{place} gave an answer that cannot be read"
+
+
+def _is_elasticsearch(error: ApiError) -> bool:
+    return error.meta.headers.get("x-elastic-product") == "Elasticsearch"
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:

@@ -63,7 +63,9 @@ class Layout:
         number = info["version"]["number"]
         if int(number.partition(".")[0]) != MAJOR:
             place = self._cluster.connection.address.text
-            raise UnavailableError(PART, f"Elasticsearch at {place} is version {number}; Tandem needs {MAJOR}")
+            raise UnavailableError(
+                PART, f"Elasticsearch at {place} is version {number}; Tandem needs {MAJOR}, so name a cluster of that"
+            )
 
     async def _has(self, name: str) -> bool:
         return bool(
@@ -147,6 +149,35 @@ class Layout:
                 f"index {index} has schema {said.get('schema')}, and this Tandem needs {bodies.SCHEMA}; "
                 "use the Tandem that wrote it, or import into another TANDEM_NAMESPACE",
             )
+        if kind != "state":
+            self._check_fields(index, found[index]["mappings"].get("properties", {}), bodies.mappings(Kind(kind)))
+
+    def _check_fields(self, index: str, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+        """A mapping that was made by hand, or by another template, would find other documents or none."""
+        for name, field in wanted["properties"].items():
+            is_, needs = (each.get("type", "object") for each in (found.get(name, {"type": "missing"}), field))
+            if is_ != needs:
+                raise UnavailableError(
+                    PART,
+                    f"field {name} of index {index} in Elasticsearch is {is_}, and Tandem needs {needs}: it was not "
+                    "made by Tandem's template; delete the index and import again, or set another TANDEM_NAMESPACE",
+                )
+
+    async def write_problem(self) -> str | None:
+        """Why the cluster takes no writes, as one line that says what to do; None when it takes them."""
+        found = await self._cluster.connection.ask(
+            lambda client: client.indices.get_settings(
+                index=[self.state, *self.alias.values()], name="index.blocks.read_only_allow_delete"
+            ),
+            is_request=False,
+        )
+        if not found:
+            return None
+        place = self._cluster.connection.address.text
+        return (
+            f"Elasticsearch at {place} takes no writes to {', '.join(sorted(found))}: its disk is full; free some "
+            "space there (below the flood-stage watermark it lifts the block by itself)"
+        )
 
     def _foreign(self, name: str) -> UnavailableError:
         return UnavailableError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
     ConnectionError,  # noqa: A004 - redis' own, which is no OSError
+    InvalidResponse,
     MovedError,
     NoPermissionError,
     NoScriptError,
@@ -29,6 +31,7 @@ from redis.exceptions import (
 )
 from redis.maint_notifications import MaintNotificationsConfig
 
+from gateway.adapters.tls import certificate_problem, root_first
 from recommender.errors import UnavailableError
 
 DEFAULT_PORT = 6379
@@ -76,7 +79,8 @@ class Server:
 
     def __init__(self, url: str, *, part: str, timeouts: Timeouts, connections: int) -> None:
         self.address = address(url)
-        self._or_tls = ", whether it speaks TLS there" if url.startswith("rediss:") else ""
+        self._may_not_speak_tls = url.startswith("rediss:")
+        self._database = urlsplit(url).path.strip("/")
         self._part = part
         self._timeouts = timeouts
         self.quick = _client(url, timeouts.connect_ms, timeouts.read_ms, connections)
@@ -148,7 +152,9 @@ class Server:
         match error:
             case BusyLoadingError():
                 return "it is still loading its data; wait until it is done"
-            case _ if isinstance(error, AuthenticationError) or text.startswith(("NOAUTH", "WRONGPASS")):
+            case _ if "NOAUTH" in text or "must be called with the client already authenticated" in text:
+                return "it wants a password; put it into the URL, as :password@host or user:password@host"
+            case _ if isinstance(error, AuthenticationError) or text.startswith("WRONGPASS"):
                 return "it refuses the user or the password; correct them in the URL"
             case NoPermissionError():
                 return f"its user lacks a permission ({text}); grant it by ACL SETUSER"
@@ -166,23 +172,29 @@ class Server:
                 return "its histories are written anew; wait for `tandem replay`, and run it again if it was broken off"
             case _ if "WRONGTYPE" in text:
                 return "a key of this namespace holds something else; set another TANDEM_NAMESPACE"
+            case _ if "DB index" in text:
+                return f"it has no database {self._database}; correct the number in the URL"
+            case InvalidResponse():
+                return "what answers there is no Redis; correct the host and the port in the URL"
+            case TimeoutError() if self._may_not_speak_tls:
+                return "it did not answer in time; if it speaks no TLS there, write redis://, else look at its load"
             case TimeoutError():
-                return f"it did not answer in time; look at its load{self._or_tls} and at the network"
+                return "it did not answer in time; look whether it runs, at its load and at the network"
             case ConnectionError():
                 return self._no_connection(error)
             case _:
                 return text
 
     def _no_connection(self, error: ConnectionError) -> str:
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, ssl.SSLCertVerificationError):
-                return (
-                    f"its certificate is not trusted ({cause.verify_message}); set SSL_CERT_FILE to the file of its CA"
-                )
-            if isinstance(cause, ssl.SSLError):
-                return "it does not speak TLS here; write redis:// instead of rediss://, or correct the port"
-            cause = cause.__cause__ or cause.__context__
+        for cause in root_first(error):
+            match cause:
+                case ssl.SSLCertVerificationError():
+                    problem = certificate_problem(cause, "set SSL_CERT_FILE to the file of its authority")
+                    return f"its certificate {problem}"
+                case ssl.SSLError():
+                    return "it does not speak TLS here; write redis:// instead of rediss://, or correct the port"
+                case socket.gaierror():
+                    return "this host name cannot be found; correct the URL"
         if "No connection available" in str(error):
             return "every connection is busy; look at its load"
         if "onnection closed" in str(error) or "reset" in str(error):
@@ -227,6 +239,8 @@ def facts_of(info: Mapping[str, Any], fsync: str | None, *, part: str, address: 
             f"appendfsync {fsync or '(not told)'} of {product} {found} may lose acknowledged events; set "
             "appendfsync always, or use Redis from 7.2 or Valkey"
         )
+    elif info.get("aof_last_write_status", "ok") != "ok":
+        problem = "it cannot write its append-only file; free space on its disk, and look into its log"
     elif str(info.get("maxmemory_policy", "")).startswith("allkeys"):
         problem = (
             f"maxmemory-policy {info['maxmemory_policy']} drops events when memory is short; set noeviction, "

@@ -30,7 +30,7 @@ _MEANINGS = {
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened; check that its directory exists and may be written",
     sqlite3.SQLITE_READONLY: "it may not be written; check the permissions of the file and its directory",
     sqlite3.SQLITE_PERM: "it may not be opened; check its permissions",
-    sqlite3.SQLITE_IOERR: "reading or writing failed; check the disk",
+    sqlite3.SQLITE_IOERR: "reading or writing failed; look whether its disk is full or broken",
 }
 
 
