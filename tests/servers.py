@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -50,7 +51,11 @@ class RedisServer:
         log = self.directory / "server.log"
         with log.open("ab") as sink:
             self._process = subprocess.Popen(
-                [self._binary, *words, *self._options, *options], stdout=sink, stderr=sink, stdin=subprocess.DEVNULL
+                [self._binary, *words, *self._options, *options],
+                stdout=sink,
+                stderr=sink,
+                stdin=subprocess.DEVNULL,
+                restore_signals=False,  # as Python does, it is to survive a file that may not grow: see limit_files
             )
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
@@ -75,6 +80,16 @@ class RedisServer:
         """Let it go on."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
+
+    def limit_files(self, size_bytes: int | None) -> None:
+        """Let no file grow beyond a size, as a full disk would; None lifts it."""
+        assert self._process is not None
+        limit = resource.RLIM_INFINITY if size_bytes is None else size_bytes
+        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+
+    def has_ended(self) -> bool:
+        """Whether it has stopped by itself."""
+        return self._process is None or self._process.poll() is not None
 
     def command(self, *words: str) -> bytes:
         """What the server answers to one command, unparsed."""

@@ -20,9 +20,13 @@ SERVICES = sorted(COMPOSE["services"])
 PINNED = re.compile(r"[a-z0-9./-]+:\d+\.\d+\.\d+(-[a-z0-9-]+)?(@sha256:[0-9a-f]{64})?")
 
 
-def test_the_services_are_the_gateway_and_a_trainer_that_runs_when_asked() -> None:
-    assert SERVICES == ["gateway", "trainer"]
+def test_the_services_are_the_gateway_and_a_trainer_that_runs_when_asked_and_compacts_first() -> None:
+    assert SERVICES == ["compactor", "gateway", "trainer"]
     assert COMPOSE["services"]["trainer"]["profiles"] == ["train"]
+    assert COMPOSE["services"]["compactor"]["profiles"] == ["train"]
+    assert COMPOSE["services"]["trainer"]["depends_on"] == {
+        "compactor": {"condition": "service_completed_successfully"}
+    }
     assert "profiles" not in COMPOSE["services"]["gateway"]
 
 

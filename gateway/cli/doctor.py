@@ -169,6 +169,7 @@ def _event_log(settings: Settings) -> Finding:
         log = open_event_log(settings)
         try:
             state = asyncio.run(log.state())
+            archived = None if url is None else asyncio.run(cast("CompactedEventLog", log).check())
         finally:
             log.close()
     except TandemError as error:
@@ -181,7 +182,8 @@ def _event_log(settings: Settings) -> Finding:
     text = f"{place}: {state.last_seq:,} events, {newest}"
     if facts is None:
         return Finding("event log", Status.OK, text)
-    return Finding("event log", Status.OK, f"{text}; {facts.promise}")
+    old = "" if archived is None else f"; {archived.events:,} archived in {settings.archive_path}"
+    return Finding("event log", Status.OK, f"{text}; {facts.promise}{old}")
 
 
 def _serving_log(settings: Settings) -> Finding:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from gateway.adapters.parquet.manifest import Manifest, decoded
 from gateway.adapters.redis.events import RedisEventLog
 from gateway.adapters.redis.server import Timeouts
 from gateway.cli import main
+from gateway.cli.doctor import Status, findings
 from gateway.compaction import GROUP, CompactedEventLog
 from gateway.settings import load_settings
 from gateway.wiring import stores
@@ -422,7 +424,7 @@ async def test_while_a_replay_is_not_done_nothing_is_read_or_written(
 ) -> None:
     await log.append(some_events(5))
     server.command("HSET", f"{{{namespace}:events}}:meta", "replaying", "1")  # as a replay that was killed leaves it
-    for work in (log.append(some_events(1, 6)), log.history([T1]), log.versions([T1])):
+    for work in (log.append(some_events(1, 6)), log.history([T1]), log.versions([T1]), log.forget(T1)):
         with pytest.raises(UnavailableError, match="its histories are written anew; wait for `tandem replay`, and run"):
             await work
     await log.replay()
@@ -540,6 +542,26 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
     return (0 if code is None else int(code)), captured.out, captured.err
 
 
+def test_a_full_disk_leaves_the_archive_as_it_was(server: RedisServer, namespace: str, tmp_path: Path) -> None:
+    log = opened_log(server, namespace, tmp_path)
+    asyncio.run(log.append(some_events(2_000)))
+    found = asyncio.run(log.compact(NOW_MS, 1))
+    asyncio.run(log.append(some_events(2_000, 2_001)))
+    before = (tmp_path / "manifest.json").read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (found.manifest.size_bytes // 2, hard))
+    try:
+        with pytest.raises(UnavailableError, match=r"event archive is unavailable: .*; free or repair the disk$"):
+            asyncio.run(log.compact(NOW_MS, 1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (tmp_path / "manifest.json").read_bytes() == before
+    assert parquet_files(tmp_path) == [found.manifest.segments[0].file]
+    assert asyncio.run(log.compact(NOW_MS, 1)).added == 2_000
+    assert not list(tmp_path.glob(".tmp-*"))
+    log.close()
+
+
 def test_the_commands_say_what_they_did(
     server: RedisServer,
     namespace: str,
@@ -566,7 +588,11 @@ def test_the_commands_say_what_they_did(
     assert "Archiving events" in err
     code, out, _ = run(capsys, "replay")
     assert (code, out.startswith("replayed 20 events in ")) == (0, True)
+    text = next(finding.text for finding in findings() if finding.part == "event log")
+    assert text.endswith(f"an acknowledged event is on the disk; 20 archived in {archive}")
     (archive / "manifest.json").unlink()
+    status, text = next((finding.status, finding.text) for finding in findings() if finding.part == "event log")
+    assert (status, "is not the one of the log" in text) == (Status.FAIL, True)
     code, out, err = run(capsys, "compact")
     assert (code, out) == (1, "")
     assert err.splitlines()[-1] == (

@@ -229,6 +229,44 @@ async def test_a_full_memory_refuses_the_append_whole_and_goes_on_reading(own_se
     log.close()
 
 
+@pytest.mark.parametrize("fsync", ["always", "everysec"])
+async def test_a_full_disk_refuses_events_keeps_the_acknowledged_and_is_over_when_there_is_space(
+    tmp_path: Path, fsync: str
+) -> None:
+    binary = wheel_binary() if fsync == "everysec" else None
+    with running_redis(tmp_path, "--appendfsync", fsync, binary=binary) as server:
+        log = opened(server, timeouts=replace(PATIENT, sync_ms=500))
+        acknowledged = ["e0"]
+        assert await log.append([event(event_id="e0")]) == [A]
+        server.limit_files(10_000)
+        refusals: list[str] = []
+        number = 0
+        while len(refusals) < 3:
+            number += 1
+            try:
+                await log.append([event(event_id=f"e{number}", job_id="j" * 200)])
+                acknowledged.append(f"e{number}")
+            except UnavailableError as error:
+                refusals.append(str(error))
+        if fsync == "always":  # it cannot keep its word, so it stops
+            wait_until(server.has_ended)
+            assert "nothing answers there; start the server or correct the URL" in refusals[-1]
+            server.kill()
+            server.start()
+        else:
+            assert "it cannot write its files; free space on its disk, and look into its log" in refusals[-1]
+            assert len((await log.history([T1]))[0]) >= len(acknowledged)
+            server.limit_files(None)
+            wait_until(lambda: b"aof_last_write_status:ok" in server.command("INFO", "persistence"))
+        assert await log.append([event(event_id="after")]) == [A]
+        server.kill()
+        server.start()
+        found = [each.event_id for each in await everything(log)]
+        log.close()
+    assert set(acknowledged) - set(found) == set()
+    assert len(set(found)) == len(found)
+
+
 async def test_an_append_only_file_switched_off_later_refuses_to_acknowledge(tmp_path: Path) -> None:
     with running_redis(tmp_path, binary=wheel_binary()) as server:
         log = opened(server)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -84,8 +85,10 @@ class SegmentWriter:
     def abandon(self) -> None:
         """Leave nothing behind. May be called after `finish`."""
         if not self._file.closed:
-            self._writer.close()
-            self._file.close()
+            with suppress(OSError, pa.ArrowException):  # of a full disk, for one; it has been said already
+                self._writer.close()
+            with suppress(OSError):
+                self._file.close()
         self.path.unlink(missing_ok=True)
 
     def _write_row_group(self) -> None:

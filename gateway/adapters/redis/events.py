@@ -284,6 +284,8 @@ class RedisEventLog:
         with self._server.failures():
             if (await _archiving(self._server, self._meta)).archive != archive:
                 raise _other_archive(self.address)
+            if await _awaited(self._server.slow.hexists(self._meta, "replaying")):
+                raise ResponseError("REPLAYING")
             for is_impression in (False, True):
                 key = history_key(subject.kind, subject.id, is_impression)
                 while entries := await _awaited(self._server.slow.lrange(self._prefix + key, 0, FORGET_BATCH - 1)):
