@@ -15,6 +15,7 @@ import typer
 from recommender.errors import NoModelError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
 
     from gateway.adapters.elasticsearch.catalogue import ElasticsearchCatalogue
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
     from gateway.wiring import Stores
 
+PING_SECONDS = 20.0  # a WebSocket whose other end is gone without a word is closed after two of these
 DRAIN_SECONDS = 10  # requests in flight may take so long once told to stop
 # Longer than load balancers keep an idle connection, mostly 60 s: else they send into one that is being closed.
 KEEP_ALIVE_SECONDS = 75
@@ -63,7 +65,8 @@ def run_server(settings: Settings, banner: str | None = None) -> None:
             from gateway.http.app import build_app
 
             app = build_app(services, access, operations=operations, cors_origins=settings.cors_origins)
-            _serve(app, listener, (banner or _banner(settings)).replace("{url}", _url(listener)))
+            said = (banner or _banner(settings)).replace("{url}", _url(listener))
+            _serve(app, listener, said, services.changes.close)
     finally:
         stores.close()
 
@@ -153,8 +156,10 @@ def _banner(settings: Settings) -> str:
     return f"Tandem serves {{url}}/graphql (GraphiQL in a browser). Access is {who}."
 
 
-def _serve(app: Any, listener: socket.socket, banner: str) -> None:
+def _serve(app: Any, listener: socket.socket, banner: str, end_streams: Callable[[], None]) -> None:
     import uvicorn
+
+    from gateway.http.request_body import MAX_BODY
 
     class Server(uvicorn.Server):
         """Says when it answers, and ends like a command that did what it was told."""
@@ -168,12 +173,15 @@ def _serve(app: Any, listener: socket.socket, banner: str) -> None:
             # uvicorn's own would raise the signal again at the end, and the process die with the stores still open.
             self.force_exit = self.should_exit and sig == signal.SIGINT
             self.should_exit = True
+            end_streams()
 
     config = uvicorn.Config(
         app,
         loop="uvloop",
         http="httptools",
-        ws="none",
+        ws="websockets-sansio",
+        ws_max_size=MAX_BODY,
+        ws_ping_interval=PING_SECONDS,
         log_config=None,
         log_level="warning",
         access_log=False,

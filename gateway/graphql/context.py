@@ -22,7 +22,8 @@ class Context:
         self.loaders = Loaders(services, self.now_ms)
 
     def forget_loaded(self) -> None:
-        """Start with fresh loaders: what a mutation answers with must show what it wrote."""
+        """Start with fresh loaders, now: what a mutation or a subscription tells must show what was written."""
+        self.now_ms = self.services.clock_ms()
         self.loaders = Loaders(self.services, self.now_ms)
 
 

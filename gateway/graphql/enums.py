@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import strawberry
 
+from gateway.graphql.changes import ChangeCause
 from recommender.documents import BudgetType, JobStatus, Level, Side
 from recommender.events import EventType
 from recommender.query import Blocker, Exactness, ReasonKind, Strategy
@@ -177,6 +178,14 @@ _describe(
         "EVENT_LOG": "The event log did not answer, e.g. the newest events are missing.",
         "MODEL": "The model could not be used, e.g. the list is by popularity.",
         "DEADLINE": "Time ran out, e.g. a step was left out.",
+    },
+)
+_describe(
+    ChangeCause,
+    "Why a list is out of date, e.g. `EVENTS`. May grow.",
+    {
+        "EVENTS": "Something happened, e.g. a job was dismissed on another device.",
+        "MODEL": "A newer model serves, e.g. after the nightly training.",
     },
 )
 _describe(

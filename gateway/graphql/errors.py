@@ -80,7 +80,7 @@ def _answered(error: GraphQLError, executed: bool, request_id: str) -> GraphQLEr
     original = _root_cause(error)
     if original is not None:
         code = code_of(original)
-        if code is None and executed and error.path is not None:
+        if code is None and executed and (error.path is not None or _VARIABLE.match(error.message) is None):
             return _masked(error, original, request_id)
         if isinstance(original, UnavailableError):
             log_unavailable(original, request_id)

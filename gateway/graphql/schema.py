@@ -16,6 +16,7 @@ from gateway.graphql.mutation import Mutation
 from gateway.graphql.persisted import trusted_documents
 from gateway.graphql.query import Query
 from gateway.graphql.scalars import SCALARS
+from gateway.graphql.subscription import Subscription
 from gateway.graphql.talent import Talent
 from recommender.errors import BadInputError
 
@@ -32,6 +33,7 @@ def build_schema() -> TandemSchema:
     return TandemSchema(
         query=Query,
         mutation=Mutation,
+        subscription=Subscription,
         types=[Talent, Job, Client],
         extensions=[DocumentStage],
         config=StrawberryConfig(scalar_map=SCALARS),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from gateway.graphql.changes import ChangeFeed
 from recommender.ports import Catalogue, CatalogueWriter, EventLog
 from recommender.recommender import Recommender
 
@@ -23,3 +24,7 @@ class Services:
     events: EventLog
     clock_ms: Callable[[], int]
     new_id: Callable[[], str]
+    changes: ChangeFeed = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "changes", ChangeFeed(self.events, self.recommender))

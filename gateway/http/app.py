@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import structlog
 from starlette.applications import Starlette
@@ -14,7 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 
 from gateway.graphql.persisted import PersistedOperations
 from gateway.graphql.schema import SCHEMA
@@ -46,13 +47,16 @@ def build_app(
     *,
     operations: PersistedOperations | None = None,
     cors_origins: Sequence[str] = (),
+    tasks: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
 ) -> Starlette:
     """The app over open stores; whoever built them closes them after it has shut down.
 
-    operations: None takes any text, and remembers those of this process that clients want to name.
+    operations: None takes any text, and remembers those of this process that clients want to name. tasks: begun when it
+    starts and ended when it shuts down.
     """
     metrics = Metrics()
     health = Health(services, metrics, access)
+    view = GraphQLView(SCHEMA, services, access, operations or PersistedOperations(), cors_origins)
     layers = [Middleware(Observation, metrics=metrics, new_id=services.new_id)]
     if cors_origins:
         layers.append(
@@ -69,7 +73,8 @@ def build_app(
     return Starlette(
         routes=[
             # A Route, not a Mount: a Mount answers POST /graphql with a redirect.
-            Route("/graphql", GraphQLView(SCHEMA, services, access, operations or PersistedOperations())),
+            Route("/graphql", view),
+            WebSocketRoute("/graphql", view),
             Route("/", RedirectResponse("/graphql")),
             Route("/livez", health.live),
             Route("/readyz", health.ready),
@@ -78,7 +83,7 @@ def build_app(
         ],
         middleware=layers,
         exception_handlers={HttpProblem: _refused, HTTPException: _not_served},
-        lifespan=_serving(services),
+        lifespan=_serving(services, tasks),
     )
 
 
@@ -93,15 +98,21 @@ async def _not_served(_request: Request, error: Exception) -> Response:
     return problem_response(HttpProblem(error.status_code, code, error.detail, error.headers))
 
 
-def _serving(services: Services) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+def _serving(
+    services: Services, tasks: Sequence[Callable[[], Coroutine[Any, Any, None]]]
+) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await load_mirrors(services.catalogue)
-        task = asyncio.create_task(follow_models(services.recommender))
+        running = [
+            asyncio.create_task(follow_models(services.recommender)),
+            asyncio.create_task(services.changes.follow()),
+            *(asyncio.create_task(one()) for one in tasks),
+        ]
         yield
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
     return lifespan
 

@@ -6,13 +6,13 @@ import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
 from gateway.graphql.viewer import ENGINEER, SERVICE, Viewer
 from gateway.http.problem import HttpProblem
 from gateway.settings import Settings, SettingsError, is_loopback
 
-Authenticate = Callable[[Request], Viewer]
+Authenticate = Callable[[HTTPConnection], Viewer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Access:
     """
 
     viewer: Authenticate
-    opens_page: Callable[[Request], object]
+    opens_page: Callable[[HTTPConnection], object]
 
 
 def build_access(settings: Settings) -> Access:
@@ -40,7 +40,7 @@ def build_access(settings: Settings) -> Access:
     return Access(_closed, _closed)
 
 
-def _closed(_request: Request) -> Viewer:
+def _closed(_request: HTTPConnection) -> Viewer:
     raise HttpProblem(
         401,
         "UNAUTHENTICATED",
@@ -50,7 +50,7 @@ def _closed(_request: Request) -> Viewer:
     )
 
 
-def _open(request: Request) -> Viewer:
+def _open(request: HTTPConnection) -> Viewer:
     """Everybody on this machine, as an engineer. The Host must be this machine's too.
 
     A page of any site can make a browser resolve the site's own name to 127.0.0.1 (DNS rebinding) and would then be of
@@ -71,7 +71,7 @@ def _open(request: Request) -> Viewer:
 def _with_token(secret: str) -> Authenticate:
     expected = secret.encode()
 
-    def authenticate(request: Request) -> Viewer:
+    def authenticate(request: HTTPConnection) -> Viewer:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         # Headers are latin-1 on the wire; both sides as bytes, compared in a time that tells nothing.
         if scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode("latin-1"), expected):

@@ -6,9 +6,11 @@ executed is 400; with `application/json` a well-formed one is always 200, as old
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from typing import Any, cast
 
+import orjson
 from cross_web import AsyncHTTPRequestAdapter, StarletteRequestAdapter
 from graphql import GraphQLError
 from starlette.requests import ClientDisconnect, Request
@@ -19,6 +21,7 @@ from strawberry.asgi import GraphQL
 from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData
 from strawberry.schema import BaseSchema
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
+from strawberry.subscriptions import GRAPHQL_SSE_PROTOCOL, GRAPHQL_TRANSPORT_WS_PROTOCOL
 from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 from strawberry.types.graphql import OperationType
@@ -26,17 +29,21 @@ from strawberry.types.graphql import OperationType
 from gateway.graphql.consistency import reach
 from gateway.graphql.context import Context
 from gateway.graphql.cursors import decode_token
-from gateway.graphql.errors import INTERNAL, answered, log_unavailable, log_unexpected, request_error
+from gateway.graphql.errors import INTERNAL, log_unavailable, log_unexpected, request_error
 from gateway.graphql.persisted import NOT_FOUND, OperationRequest, PersistedOperations
+from gateway.graphql.results import finished, finished_stream, no_such_operation
 from gateway.graphql.services import Services
 from gateway.http.auth import Access
 from gateway.http.graphiql import page_response
-from gateway.http.negotiation import GRAPHQL, response_type, wants_page
+from gateway.http.negotiation import EVENT_STREAM, GRAPHQL, response_type, wants_page
 from gateway.http.problem import HttpProblem, json_response, problem_response
 from gateway.http.request_body import graphql_request
+from gateway.http.sockets import SocketContext, SocketHandler, TextSocket
 from recommender.errors import BadInputError, UnavailableError
 
 CONSISTENCY_TOKEN = "tandem-consistency-token"  # noqa: S105 — a header's name
+CONNECTION_INIT_TIMEOUT = timedelta(seconds=10)
+SUBSCRIPTIONS_PER_CONNECTION = 100
 _OPERATION = {"query", "documentId", "extensions"}  # one of these parameters makes a GET a request for an answer
 
 
@@ -52,15 +59,34 @@ class GraphQLView(GraphQL[Context, None]):
     """Strawberry's view with everything before and after the execution replaced: see the module."""
 
     request_adapter_class = RequestAdapter
+    websocket_adapter_class = TextSocket
+    graphql_transport_ws_handler_class = SocketHandler
 
-    def __init__(self, schema: BaseSchema, services: Services, access: Access, operations: PersistedOperations) -> None:
-        super().__init__(schema, graphql_ide=None, subscription_protocols=())
+    def __init__(
+        self,
+        schema: BaseSchema,
+        services: Services,
+        access: Access,
+        operations: PersistedOperations,
+        origins: Sequence[str] = (),
+    ) -> None:
+        super().__init__(
+            schema,
+            graphql_ide=None,
+            subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL, GRAPHQL_SSE_PROTOCOL),
+            connection_init_wait_timeout=CONNECTION_INIT_TIMEOUT,
+            max_subscriptions_per_connection=SUBSCRIPTIONS_PER_CONNECTION,
+            allowed_origins=origins,
+        )
+        self.operations = operations
         self._services = services
         self._access = access
-        self._operations = operations
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI endpoint. Whatever happens, the answer is GraphQL's shape of JSON, or the page."""
+        if scope["type"] == "websocket":
+            await self.run(WebSocket(scope, receive=receive, send=send))
+            return
         request = Request(scope, receive)
         try:
             response = await self._answer(request)
@@ -87,7 +113,8 @@ class GraphQLView(GraphQL[Context, None]):
 
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
         """Who asks is settled here, before the body is read. Raises HttpProblem."""
-        assert isinstance(request, Request)  # noqa: S101 — the route takes no WebSockets
+        if isinstance(request, WebSocket):
+            return SocketContext(self._services, request)
         viewer = self._access.viewer(request)
         if token := request.headers.get(CONSISTENCY_TOKEN):
             try:
@@ -103,10 +130,49 @@ class GraphQLView(GraphQL[Context, None]):
                 raise HttpProblem(503, "UNAVAILABLE", text, {"Retry-After": "1"}) from error
         return Context(self._services, viewer, request.state.request_id)
 
+    async def on_ws_connect(self, context: Context) -> dict[str, object]:
+        """Who asks over a WebSocket is settled here, once per connection. Answers with nothing to say."""
+        assert isinstance(context, SocketContext)  # noqa: S101 — made by get_context
+        context.viewer = context.viewer_by(self._access.viewer)
+        return {}
+
+    def decode_json(self, data: str | bytes) -> object:
+        """A WebSocket's message; bodies are decoded elsewhere. See request_body for why by orjson."""
+        return orjson.loads(data)
+
     async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData:
         """The operation to run. Raises HttpProblem."""
         assert isinstance(request, RequestAdapter)  # noqa: S101 — made by the line above
-        return await graphql_request(request.request)
+        asked = await graphql_request(request.request)
+        if request.request.state.media_type == EVENT_STREAM:
+            asked.protocol = "sse"
+        return asked
+
+    async def execute_operation(
+        self,
+        request: Request,
+        request_adapter: AsyncHTTPRequestAdapter,
+        request_data: GraphQLRequestData | list[GraphQLRequestData],
+        context: Context,
+        root_value: None,
+        sub_response: Response,
+    ) -> Any:
+        """One answer, or a stream of them for who asked for one."""
+        assert isinstance(request_data, OperationRequest)  # noqa: S101 — made by parse_http_body
+        if request_data.protocol != "sse":
+            return await self.execute_single(request, request_adapter, sub_response, context, root_value, request_data)
+        try:
+            operation = await self.operations.find(request_data, context.viewer)
+        except GraphQLError as error:
+            raise HttpProblem(400, str((error.extensions or {})["code"]), error.message) from error
+        results = await self.schema.stream(
+            operation.text,
+            variable_values=request_data.variables,
+            context_value=context,
+            operation_name=request_data.operation_name,
+            allowed_operation_types=OperationType.from_http(request_adapter.method),
+        )
+        return finished_stream(cast("AsyncIterator[ExecutionResult]", results), context.request_id)
 
     def should_render_graphql_ide(self, request: Any) -> bool:
         """Never here: `_answer` has sent the page already."""
@@ -124,7 +190,7 @@ class GraphQLView(GraphQL[Context, None]):
         """Run one operation; its errors come out coded and masked."""
         assert isinstance(request_data, OperationRequest)  # noqa: S101 — made by parse_http_body
         try:
-            operation = await self._operations.find(request_data, context.viewer)
+            operation = await self.operations.find(request_data, context.viewer)
         except GraphQLError as error:
             return PreExecutionError(data=None, errors=[error])
         try:
@@ -133,17 +199,19 @@ class GraphQLView(GraphQL[Context, None]):
                 variable_values=request_data.variables,
                 context_value=context,
                 operation_name=request_data.operation_name,
-                allowed_operation_types=OperationType.from_http(request_adapter.method),
+                allowed_operation_types=OperationType.from_http(request_adapter.method) - {OperationType.SUBSCRIPTION},
             )
         except InvalidOperationTypeError as error:
-            text = "only queries are answered by GET; send mutations by POST"
-            raise HttpProblem(405, "METHOD_NOT_ALLOWED", text, {"Allow": "POST"}) from error
+            if error.operation_type is not OperationType.SUBSCRIPTION:
+                text = "only queries are answered by GET; send mutations by POST"
+                raise HttpProblem(405, "METHOD_NOT_ALLOWED", text, {"Allow": "POST"}) from error
+            text = f"a subscription is answered over a WebSocket or, with `Accept: {EVENT_STREAM}`, as a stream"
+            result = PreExecutionError(data=None, errors=[request_error(text, "BAD_REQUEST")])
         except CannotGetOperationTypeError:
-            missing = request_error("operationName: the document has no operation of that name", "BAD_REQUEST")
-            result = PreExecutionError(data=None, errors=[missing])
+            result = no_such_operation()
         if not isinstance(result, PreExecutionError):
-            await self._operations.register(operation)
-        return _finished(result, context.request_id)
+            await self.operations.register(operation)
+        return finished(result, context.request_id)
 
     async def process_result(self, request: Request, result: ExecutionResult) -> GraphQLHTTPResponse:
         """The answer's JSON: no `data` entry for a request that was not executed."""
@@ -170,19 +238,3 @@ class GraphQLView(GraphQL[Context, None]):
         state = sub_response.request_state  # type: ignore[attr-defined]
         refused = not getattr(state, "was_executed", True) and state.media_type == GRAPHQL
         return json_response(response_data, status=400 if refused else 200, media_type=state.media_type)
-
-
-def _finished(result: ExecutionResult, request_id: str) -> ExecutionResult:
-    """The result with its errors as the caller sees them; variables that do not fit make it a refused request."""
-    if not result.errors:
-        return result
-    executed = not isinstance(result, PreExecutionError)
-    errors = answered(result.errors, executed=executed, request_id=request_id)
-    if executed and result.data is None and not _has_path(errors):
-        return PreExecutionError(data=None, errors=errors)
-    result.errors = errors
-    return result
-
-
-def _has_path(errors: Sequence[GraphQLError]) -> bool:
-    return any(error.path is not None for error in errors)

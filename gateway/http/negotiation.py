@@ -5,16 +5,17 @@ from __future__ import annotations
 from gateway.http.problem import JSON, HttpProblem
 
 GRAPHQL = "application/graphql-response+json"
+EVENT_STREAM = "text/event-stream"
 
 # What each range covers, the first one preferred. `*/*` is curl's and stands for plain JSON.
-_COVERS = {GRAPHQL: GRAPHQL, JSON: JSON, "*/*": JSON, "application/*": JSON}
+_COVERS = {GRAPHQL: GRAPHQL, JSON: JSON, "*/*": JSON, "application/*": JSON, EVENT_STREAM: EVENT_STREAM}
 
 
 def response_type(accept: str) -> str:
     """The media type to answer in. Raises HttpProblem 406 when none that we have is accepted.
 
-    By q, then in the order of the header. Ranges of types that come with later features (multipart, event streams) are
-    passed over: clients list them beside JSON on every request.
+    By q, then in the order of the header: clients list event streams behind JSON on every request. Ranges of types that
+    there are not (multipart) are passed over.
     """
     if not accept.strip():
         return JSON
@@ -25,14 +26,14 @@ def response_type(accept: str) -> str:
         if media_range in _COVERS and quality > (best[0] if best else 0.0):
             best = (quality, _COVERS[media_range])
     if best is None:
-        raise HttpProblem(406, "NOT_ACCEPTABLE", f"answers are {GRAPHQL} or {JSON}; Accept allows neither")
+        raise HttpProblem(406, "NOT_ACCEPTABLE", f"answers are {GRAPHQL}, {JSON} or {EVENT_STREAM}; Accept allows none")
     return best[1]
 
 
 def wants_page(accept: str) -> bool:
     """Whether a browser opens the address: it lists text/html and no JSON type."""
     ranges = {part.split(";")[0].strip().lower() for part in accept.split(",")}
-    return "text/html" in ranges and not ranges & {GRAPHQL, JSON}
+    return "text/html" in ranges and not ranges & {GRAPHQL, JSON, EVENT_STREAM}
 
 
 def _quality(parameters: list[str]) -> float:

@@ -35,13 +35,15 @@ class Observation:
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else self._new_id()
         scope.setdefault("state", {})["request_id"] = request_id
-        status = 500
+        status, is_stream = 500, False
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, is_stream
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = request_id
+                is_stream = headers.get("content-type", "").startswith("text/event-stream")
             await send(message)
 
         start = time.perf_counter()
@@ -49,7 +51,8 @@ class Observation:
             await self._app(scope, receive, send_with_id)
         finally:
             seconds = time.perf_counter() - start
-            route = scope["path"] if scope["path"] in ROUTES else "other"
+            # A stream lasts as long as somebody listens: that is no time of an answer.
+            route = "stream" if is_stream else scope["path"] if scope["path"] in ROUTES else "other"
             self._metrics.observe(route, status, seconds)
             if route not in _QUIET:
                 # The path of a known route alone: a query string may hold a query, and with it whatever it asks about.

@@ -21,9 +21,9 @@ _PARAMETERS = ("query", "documentId", "variables", "operationName", "extensions"
 async def graphql_request(request: Request) -> OperationRequest:
     """The operation of a GET or POST. Raises HttpProblem with a 4xx status for anything that is none."""
     if request.method == "GET":
-        return _checked(_from_query_string(request))
+        return checked_request(_from_query_string(request))
     _check_media_type(request)
-    return _checked(_decoded(await _body(request), "the body"))
+    return checked_request(_decoded(await _body(request), "the body"))
 
 
 def _from_query_string(request: Request) -> dict[str, Any]:
@@ -89,7 +89,8 @@ def _decoded(text: bytes, what: str) -> Any:
         raise HttpProblem(400, "BAD_REQUEST", f"{what} is not JSON: {error}"[:300]) from error
 
 
-def _checked(given: Any) -> OperationRequest:
+def checked_request(given: Any) -> OperationRequest:
+    """The operation in a decoded body. Raises HttpProblem."""
     if isinstance(given, list):
         raise HttpProblem(400, "BAD_REQUEST", "batches are not enabled: send one operation per request")
     if not isinstance(given, dict):

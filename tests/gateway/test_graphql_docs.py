@@ -14,7 +14,7 @@ from gateway.graphql.errors import CODES, INTERNAL
 from tests.gateway.served_market import ServedMarket
 
 TEXT = (Path(__file__).parents[2] / "docs" / "graphql.md").read_text(encoding="utf-8")
-BLOCK = re.compile(r"^```(graphql|json variables|json answer)\n(.*?)^```$", re.M | re.S)
+BLOCK = re.compile(r"^```(graphql|graphql stream|json variables|json answer)\n(.*?)^```$", re.M | re.S)
 
 
 @dataclass
@@ -33,7 +33,7 @@ def examples() -> list[Example]:
             found.append(Example(text))
         elif kind == "json variables":
             found[-1].variables = json.loads(text)
-        else:
+        elif kind == "json answer":
             found[-1].answer = json.loads(text)
     return found
 

@@ -193,7 +193,11 @@ REFUSED = {
     "missing variable": ("query($n: ID!) { job(jobId: $n) { id } }", {}, "BAD_USER_INPUT"),
     "two operations": ("query a { viewer { roles } } query b { viewer { roles } }", None, "BAD_REQUEST"),
     "no operation": ("fragment F on Job { id }", None, "BAD_REQUEST"),
-    "a subscription": ("subscription { x }", None, "GRAPHQL_VALIDATION_FAILED"),
+    "a subscription": (
+        'subscription { recommendationsChanged(subject: { talentId: "t1" }) { cause } }',
+        None,
+        "BAD_REQUEST",
+    ),
     "a type definition": ("type A { a: Int }", None, "BAD_REQUEST"),
     "too many tokens": ("{ viewer { roles " + "roles " * 2_000 + "} }", None, "GRAPHQL_PARSE_FAILED"),
     "nested lists": (

@@ -1,0 +1,43 @@
+"""What execution gave, as the caller sees it: errors coded and masked, one answer or a stream of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+
+from graphql import GraphQLError
+from strawberry.types import ExecutionResult
+from strawberry.types.execution import PreExecutionError
+
+from gateway.graphql.errors import answered, request_error
+
+
+def no_such_operation() -> PreExecutionError:
+    """The answer to an `operationName` that the document does not have."""
+    missing = request_error("operationName: the document has no operation of that name", "BAD_REQUEST")
+    return PreExecutionError(data=None, errors=[missing])
+
+
+async def finished_stream(results: AsyncIterator[ExecutionResult], request_id: str) -> AsyncGenerator[ExecutionResult]:
+    """Every result of an operation, finished; closes what it reads when it is closed."""
+    try:
+        async for result in results:
+            yield finished(result, request_id)
+    finally:
+        if isinstance(results, AsyncGenerator):
+            await results.aclose()
+
+
+def finished(result: ExecutionResult, request_id: str) -> ExecutionResult:
+    """The result with its errors as the caller sees them; variables that do not fit make it a refused request."""
+    if not result.errors:
+        return result
+    executed = not isinstance(result, PreExecutionError)
+    errors = answered(result.errors, executed=executed, request_id=request_id)
+    if executed and result.data is None and not _has_path(errors):
+        return PreExecutionError(data=None, errors=errors)
+    result.errors = errors
+    return result
+
+
+def _has_path(errors: Sequence[GraphQLError]) -> bool:
+    return any(error.path is not None for error in errors)
