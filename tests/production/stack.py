@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -15,6 +16,7 @@ import httpx
 from gateway.adapters.directory.models import DirectoryModelStore
 from gateway.adapters.elasticsearch.catalogue import ElasticsearchCatalogue
 from gateway.adapters.redis.events import RedisEventLog
+from gateway.adapters.redis.server import Timeouts
 from recommender.documents import Kind, Patch
 from recommender.events import EventType
 from tests.elasticsearch_server import new_namespace, remove
@@ -40,6 +42,12 @@ class Replica:
     def start(self) -> None:
         """Start it and wait until it answers."""
         self._server = Server(self.data, port=self._port, **self._settings)
+
+    def restart_with_nothing(self) -> None:
+        """Stop it, delete its data directory and start it again."""
+        self.stop()
+        shutil.rmtree(self.data)
+        self.start()
 
     def stop(self) -> None:
         """Ask it to stop, when it runs."""
@@ -105,7 +113,8 @@ class Stack:
     @contextmanager
     def events(self) -> Iterator[RedisEventLog]:
         """The event log, opened by this process as by one more."""
-        opened = RedisEventLog.open(self.redis.url, namespace=self.namespace)
+        patient = Timeouts(connect_ms=10_000, read_ms=10_000)
+        opened = RedisEventLog.open(self.redis.url, namespace=self.namespace, timeouts=patient)
         try:
             yield opened
         finally:
