@@ -7,19 +7,68 @@ from collections.abc import Sequence
 from heapq import heapify, heappop, heappush
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 DEPTH: Final = 500  # re-ranking ends here; behind it the order is the score's
 WINDOW: Final = 10  # consecutive rows within which a client's jobs are counted: about one screen
+
+Rows = npt.NDArray[np.int64]
+Waiting = tuple[int, str | None]  # an item's place and client
 
 
 def spread_clients(clients: Sequence[str | None], most: int) -> list[int]:
     """An order of the places 0 … n−1 with at most `most` of one client in any ten consecutive rows.
 
     Greedy: every row takes the best item left whose client is not used up in the nine rows before it, so items pushed
-    back keep their order. When every client left is used up, the best item left is taken all the same: no row is
-    dropped. Items without a client are free.
+    back keep their order. Where that would end with more of a client than the last rows have room for, its items are
+    taken as early as they must be. When no order keeps the limit, it breaks in the last rows: no row is dropped. Items
+    without a client are free.
+    """
+    order, keeps = _greedy(clients, most)
+    if not keeps:
+        latest = _latest_rows(clients, most)
+        spare = np.arange(1, len(clients) + 1) - np.cumsum(np.bincount(np.maximum(latest, 0), minlength=len(clients)))
+        if min(latest) >= 0 and spare.min() >= 0:
+            in_time, keeps = _greedy(clients, most, latest, spare)
+            order = in_time if keeps else order
+    return order
+
+
+def _latest_rows(clients: Sequence[str | None], most: int) -> list[int]:
+    """The last row in which each item may stand, for those of its client behind it to find room; below 0, nowhere."""
+    latest = [len(clients) - 1] * len(clients)
+    behind: Counter[str] = Counter()
+    for place in range(len(clients) - 1, -1, -1):
+        client = clients[place]
+        if client is not None:
+            latest[place] -= behind[client] // most * WINDOW + behind[client] % most
+            behind[client] += 1
+    return latest
+
+
+def _urgent(ready: list[Waiting], latest: Sequence[int], spare: Rows, row: int) -> list[Waiting]:
+    """Those of the ready items that must stand in this row or soon, when the best one may not; spare: from this row on.
+
+    Whatever stands in this row uses one up in each row before its own latest one, so nothing may that is due behind the
+    first row which has none to spare.
+    """
+    until = row + int(np.argmin(spare > 0))  # the last row of a list never has any
+    if not ready or latest[ready[0][0]] <= until:
+        return []
+    return [item for item in ready if latest[item[0]] <= until]
+
+
+def _greedy(
+    clients: Sequence[str | None], most: int, latest: Sequence[int] = (), spare: Rows | None = None
+) -> tuple[list[int], bool]:
+    """An order, and whether it keeps the limit.
+
+    spare: for each row, how many of the rows until it are not needed for items whose latest row it is or was; it is
+    used up on the way. Without it no item is ever due.
     """
     waiting: dict[str, deque[int]] = defaultdict(deque)
-    ready: list[tuple[int, str | None]] = []  # the first waiting place of every client that may be listed now
+    ready: list[Waiting] = []  # the first waiting place of every client that may be listed now
     for place, client in enumerate(clients):
         if client is None:
             ready.append((place, None))
@@ -32,6 +81,7 @@ def spread_clients(clients: Sequence[str | None], most: int) -> list[int]:
     listed: list[int] = []
     recent: deque[str | None] = deque()
     used: Counter[str] = Counter()
+    keeps = True
     while len(listed) < len(clients):
         if len(recent) == WINDOW:
             gone = recent.popleft()
@@ -40,12 +90,20 @@ def spread_clients(clients: Sequence[str | None], most: int) -> list[int]:
                 if gone in blocked and used[gone] < most:
                     blocked.remove(gone)
                     heappush(ready, (waiting[gone][0], gone))
-        if ready:
+        urgent = _urgent(ready, latest, spare[len(listed) :], len(listed)) if spare is not None else []
+        if urgent:
+            place, client = min(urgent)
+            ready.remove((place, client))
+            heapify(ready)
+        elif ready:
             place, client = heappop(ready)
         else:
+            keeps = False
             client = min(blocked, key=lambda name: waiting[name][0])
             place = waiting[client][0]
             blocked.remove(client)
+        if spare is not None:
+            spare[len(listed) : latest[place]] -= 1
         listed.append(place)
         recent.append(client)
         if client is not None:
@@ -56,4 +114,4 @@ def spread_clients(clients: Sequence[str | None], most: int) -> list[int]:
                     heappush(ready, (waiting[client][0], client))
                 else:
                     blocked.add(client)
-    return listed
+    return listed, keeps
