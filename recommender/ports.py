@@ -7,17 +7,19 @@ UnavailableError; what else is raised is said here.
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
 from pyroaring import BitMap
 
 from recommender.documents import Changes, Document, Kind, Patch, PatchOutcome
 from recommender.events import Event
 from recommender.filters import Filter
 from recommender.mirror import Mirror
-from recommender.model import Model
+from recommender.model import Model, Ordinals, Side
 from recommender.search import Facet, FacetRequest, SearchPage, SearchRequest
 
 
@@ -58,6 +60,10 @@ class Catalogue(Protocol):
         Read on from `Changes.revision` until nothing comes.
         """
         ...
+
+
+# Called now and then, from any thread, with a kind, how many of its records are done and how many there are.
+OnRebuild = Callable[[Kind, int, int], None]
 
 
 class CatalogueWriter(Protocol):
@@ -204,4 +210,67 @@ class ModelStore(Protocol):
 
         Promoting without `pin` lifts a pin. Raises KeyError, ModelRefusedError.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VectorRows:
+    """What an index of one side of a model is made of: its rows, what is added to each one's product, sample queries.
+
+    Shapes: bias (rows,); samples (any number, width + 1).
+    """
+
+    side: Side
+    bias: npt.NDArray[np.float64]
+    samples: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NomineeRequest:
+    """The best k by product with a vector among what matches filter and text, is eligible and is not excluded.
+
+    vector: (width + 1,), the last one for the bias. excluded: ordinals.
+    """
+
+    vector: npt.NDArray[np.float64]
+    filter: Filter
+    text: str | None
+    excluded: Sequence[int]
+    k: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Nominees:
+    """Ordinals, ascending, and the share of the true best that such nominees were measured to hold."""
+
+    ordinals: Ordinals
+    recall: float
+
+
+class VectorIndex(Protocol):
+    """Near vectors under a filter, in an index for each kind and model version. Beside documents and mirror it may lag:
+    a nominee is only one once it has been looked at again, and a document that changed just now may not be one yet."""
+
+    async def nominate(
+        self, kind: Kind, version: str, requests: Sequence[NomineeRequest], as_of_ms: int
+    ) -> list[Nominees | None]:
+        """Nominees for each request, at most k; None where there is no index of that version yet or any more, and for
+        a filter that the index cannot evaluate."""
+        ...
+
+    async def publish(
+        self, kind: Kind, version: str, rows: VectorRows, on_progress: OnRebuild, *, anew: bool = False
+    ) -> float | None:
+        """Make the index of a version and measure its recall, which it returns; until that is done there is none.
+
+        One that is there stays unless `anew`; then it is replaced in one step. None: another process is making it.
+        """
+        ...
+
+    async def follow(self, kind: Kind, version: str, rows: VectorRows) -> int | None:
+        """Take in what has changed in the catalogue; how many documents. None when there is no index of the version."""
+        ...
+
+    async def retire(self, kept: Collection[str]) -> None:
+        """Remove the indices of every version but these."""
         ...

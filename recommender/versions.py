@@ -17,7 +17,8 @@ from recommender.errors import CursorExpiredError, ModelRefusedError, NoModelErr
 from recommender.interest import Interest
 from recommender.model import Model, Side
 from recommender.neighbours import neighbour_term
-from recommender.ports import ModelStore
+from recommender.nomination import rows_for
+from recommender.ports import ModelStore, VectorRows
 from recommender.scoring import Bias, Dense, Scores, Terms
 
 PINNED_MODELS: Final = 2  # besides the serving one: a publication or two happen while somebody pages
@@ -99,6 +100,12 @@ class LoadedModel:
     def side(self, kind: Kind) -> LoadedSide:
         """The side of one kind."""
         return self.talents if kind is Kind.TALENT else self.jobs
+
+    def vector_rows(self, kind: Kind) -> VectorRows:
+        """What a vector index of one kind is made of: the score by interest, but for neighbours."""
+        others = self.model.side(Kind.JOB if kind is Kind.TALENT else Kind.TALENT)
+        side = self.side(kind)
+        return rows_for(side.side, [bias.values for bias in side.prior], others)
 
 
 class Versions:

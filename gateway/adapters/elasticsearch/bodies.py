@@ -40,11 +40,11 @@ _DERIVED: dict[Kind, Body] = {
 
 def mappings(kind: Kind) -> Body:
     """The mapping of one kind's index. `_meta` tells it from a foreign one."""
-    derived = {**_DERIVED[kind], "terms": {"type": "keyword", "doc_values": False}}
+    indexed = derived_fields(kind)
     return {
         "dynamic": "strict",
         "_meta": {"tandem": {"schema": SCHEMA, "kind": kind.value}},
-        "_source": {"excludes": sorted(derived)},
+        "_source": {"excludes": sorted(indexed)},
         "properties": {
             "ordinal": {"type": "long"},
             "id": {"type": "keyword"},
@@ -52,9 +52,14 @@ def mappings(kind: Kind) -> Body:
             "is_live": {"type": "boolean"},
             "tombstone": {"type": "object", "enabled": False},
             "document": {"type": "object", "enabled": False},
-            **derived,
+            **indexed,
         },
     }
+
+
+def derived_fields(kind: Kind) -> Body:
+    """The fields by which documents of a kind are found."""
+    return {**_DERIVED[kind], "terms": {"type": "keyword", "doc_values": False}}
 
 
 def template(kind: Kind, alias: str) -> Body:
@@ -97,11 +102,12 @@ def source(kind: Kind, record: Record, *, revision: int | None) -> Body:
             "is_erased": record.tombstone.is_erased,
         }
     if record.stored is not None:
-        body |= {"id": record.id, "document": record.stored, **_derived(kind, record.stored)}
+        body |= {"id": record.id, "document": record.stored, **derived(kind, record.stored)}
     return body
 
 
-def _derived(kind: Kind, stored: Stored) -> Body:
+def derived(kind: Kind, stored: Stored) -> Body:
+    """The values of those fields."""
     values: Body = {
         "terms": [f"{weight}{term}" for term, weight in relevance_by_term(stored).items()],
         "skills": [fold(skill) for skill in stored.get("skills", ())],

@@ -22,6 +22,7 @@ from gateway.adapters.elasticsearch.following import MOVES, Follower
 from gateway.adapters.elasticsearch.layout import Layout
 from gateway.adapters.elasticsearch.rebuilding import rebuild
 from gateway.adapters.elasticsearch.records import Record, record_from_hit
+from gateway.adapters.elasticsearch.vectors import ElasticsearchVectors
 from gateway.adapters.elasticsearch.writing import Writer
 from gateway.adapters.mirrored import facets_of, found, page_of
 from gateway.adapters.term_postings import TextMatch
@@ -85,6 +86,10 @@ class ElasticsearchCatalogue:
     async def write_problem(self) -> str | None:
         """Why no document can be written now, and what to do; None when they can. One round trip."""
         return await self._connection.run(self._layout.write_problem())
+
+    def vectors(self) -> ElasticsearchVectors:
+        """Indices of models' rows beside these documents. They live as long as this catalogue."""
+        return ElasticsearchVectors(self._cluster, self._layout, self._followers)
 
     def close(self) -> None:
         """Close the client. May be called twice."""

@@ -87,6 +87,10 @@ class Follower:
 
     async def changes(self, since: int, limit: int) -> Changes:
         """See Catalogue.changes. A change that was made beside one that is still under way may come again."""
+        return changes_of(self.kind, *await self.records(since, limit))
+
+    async def records(self, since: int, limit: int) -> tuple[list[Record], int]:
+        """What changed after a revision, oldest first, and the revision up to which nothing is missing in it."""
         index = await self._layout.index(self.kind)
         checkpoint = base_of(index) + 1 + await self._cluster.checkpoint(index)
         await self._cluster.refresh(index)
@@ -98,7 +102,7 @@ class Follower:
             if len(more) < page:
                 break
         reached = min(records[-1].revision, checkpoint) if records else since
-        return changes_of(self.kind, records, max(since, reached))
+        return records, max(since, reached)
 
     def _apply(self, records: Sequence[Record], revision: int) -> None:
         changes = changes_of(self.kind, records, revision)

@@ -33,6 +33,7 @@ class Layout:
     def __init__(self, cluster: Cluster, namespace: str) -> None:
         self._cluster = cluster
         self.state = f"{namespace}.catalogue"
+        self.vectors = f"{namespace}.vectors"  # begins the name of every index of a model's rows
         self.alias = {Kind.TALENT: f"{namespace}.talents", Kind.JOB: f"{namespace}.jobs"}
         self._index: dict[Kind, str] = {}
         self._key = b""
