@@ -147,12 +147,24 @@ class PatchOutcome(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """What became of a patch that the catalogue cannot take: nothing of it was written, and the others were.
+
+    reason: fit for who sent it.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Changes:
     """What changed in one kind of document after a revision, each document once, in its newest state.
 
-    revision: the catalogue's revision that a reader has reached after applying these.
+    revision: the catalogue's revision that a reader has reached after applying these. newest: that of the newest change
+    among these, where an older one is still under way and so keeps `revision` below it.
     """
 
     revision: int
     upserted: Sequence[Document]
     deleted: Sequence[int]  # ordinals
+    newest: int = 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class TandemError(Exception):
     """Base of every failure that is expected and has a text fit for its reader."""
@@ -9,6 +11,16 @@ class TandemError(Exception):
 
 class BadInputError(TandemError):
     """The caller's fault. The text says what was allowed and what came."""
+
+
+class RefusedDocumentsError(BadInputError):
+    """Documents that an index cannot hold. `reasons` are by id, the first thousand of `count`."""
+
+    def __init__(self, count: int, reasons: Mapping[str, str]) -> None:
+        name, why = next(iter(reasons.items()))
+        super().__init__(f"{count:,} documents cannot be indexed, such as {name!r}: {why}")
+        self.count = count
+        self.reasons = reasons
 
 
 class ConflictError(TandemError):

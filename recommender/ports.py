@@ -7,7 +7,7 @@ UnavailableError; what else is raised is said here.
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,11 +15,12 @@ import numpy as np
 import numpy.typing as npt
 from pyroaring import BitMap
 
-from recommender.documents import Changes, Document, Kind, Patch, PatchOutcome
+from recommender.documents import Changes, Document, Kind, Patch, PatchOutcome, Refused
 from recommender.events import Event
 from recommender.filters import Filter
 from recommender.mirror import Mirror
 from recommender.model import Model, Ordinals, Side
+from recommender.query import Strategy
 from recommender.search import Facet, FacetRequest, SearchPage, SearchRequest
 
 
@@ -69,8 +70,11 @@ OnRebuild = Callable[[Kind, int, int], None]
 class CatalogueWriter(Protocol):
     """Changes to the catalogue. Durable and visible to the next read of any process when the call returns."""
 
-    async def upsert(self, kind: Kind, patches: Sequence[Patch]) -> list[PatchOutcome]:
-        """Apply each patch, in order; see Patch. A patch for an unknown id creates the document."""
+    async def upsert(self, kind: Kind, patches: Sequence[Patch]) -> Sequence[PatchOutcome | Refused]:
+        """Apply each patch, in order; see Patch. A patch for an unknown id creates the document.
+
+        A bad patch (an id that is none, text that is not Unicode) is Refused and takes no other with it.
+        """
         ...
 
     async def ensure(self, kind: Kind, ids: Sequence[str]) -> list[int]:
@@ -87,8 +91,11 @@ class CatalogueWriter(Protocol):
         """
         ...
 
-    async def rebuild(self) -> int:
-        """Rebuild the text index from the documents; returns how many were indexed."""
+    async def rebuild(self, on_progress: OnRebuild | None = None) -> int:
+        """Rebuild the text index from the documents; returns how many were indexed.
+
+        Raises RefusedDocumentsError, and leaves the old index as it is, where documents cannot be indexed.
+        """
         ...
 
 
@@ -211,6 +218,91 @@ class ModelStore(Protocol):
         Promoting without `pin` lifts a pin. Raises KeyError, ModelRefusedError.
         """
         ...
+
+
+class Lost(enum.Enum):
+    """Why a cache has no answer. None of it is an error."""
+
+    ABSENT = "absent"
+    CLAIMED = "claimed"  # absent, and another process is making it
+    GARBAGE = "garbage"  # something is there, but torn, altered, of another key or of another schema
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class CachedList:
+    """One list as it was once computed: all that its order rests on besides the model, and its best by score.
+
+    made_at_ms: when. revision: all changes of items up to it are in it. basis: see kept_lists.basis.
+    rows, weights, vector: the interest behind it, empty without one. traits: field, value and units of what an item may
+    share with the subject; shared, units: the items that share something, ascending, and how much.
+    best, scores: the best items by score that match and are eligible, in order, whatever the subject has done with
+    them. is_whole: there were no more.
+    """
+
+    made_at_ms: int
+    revision: int
+    basis: str
+    strategy: Strategy
+    rows: npt.NDArray[np.int32]
+    weights: npt.NDArray[np.float64]
+    vector: npt.NDArray[np.float64]
+    traits: tuple[tuple[str, str, int], ...]
+    shared: npt.NDArray[np.uint32]
+    units: npt.NDArray[np.float64]
+    best: npt.NDArray[np.uint32]
+    scores: npt.NDArray[np.float64]
+    is_whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CachedDocument:
+    """A document as it was once read; all its changes up to a revision are in it."""
+
+    revision: int
+    document: Document
+
+
+class ListCache(Protocol):
+    """Ranked lists by key, kept for a while. What a key holds, and whether a list still counts, is its user's affair.
+
+    Whatever is kept may be gone at any time, and what is too large is not kept: neither is an error. A list comes back
+    as it was put, bit for bit, or not at all.
+    """
+
+    async def get_lists(self, keys: Sequence[str], claim_ms: int) -> list[CachedList | Lost]:
+        """The list of each key. One that is ABSENT is now the caller's to make; see `claim`."""
+        ...
+
+    async def put_lists(self, lists: Mapping[str, CachedList], ttl_ms: int) -> None:
+        """Keep lists, in the place of what was there, for at most `ttl_ms`, and give up the claims to their keys."""
+        ...
+
+    async def claim(self, keys: Sequence[str], claim_ms: int) -> list[bool]:
+        """Whether each key is now this process's to make, be there a list or not: False while another's claim stands.
+
+        A claim ends after `claim_ms`: its holder may have died. Within a process claims do not keep anybody out.
+        """
+        ...
+
+    async def release(self, keys: Sequence[str]) -> None:
+        """Give up claims without a list. Those of others stay."""
+        ...
+
+
+class DocumentCache(Protocol):
+    """Documents by ordinal, kept for a while; like lists they may be gone at any time."""
+
+    async def get_documents(self, kind: Kind, ordinals: Sequence[int]) -> list[CachedDocument | Lost]:
+        """The document of each ordinal."""
+        ...
+
+    async def put_documents(self, kind: Kind, documents: Sequence[CachedDocument], ttl_ms: int) -> None:
+        """Keep documents for at most `ttl_ms`."""
+        ...
+
+
+class Cache(ListCache, DocumentCache, Protocol):
+    """Both, in one store."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

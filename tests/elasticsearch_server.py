@@ -11,7 +11,8 @@ import os
 import secrets
 import socket
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -51,13 +52,22 @@ def elasticsearch_url() -> Iterator[str]:
     if given := os.environ.get("ELASTICSEARCH_TEST_URL"):
         yield given
         return
+    with running_elasticsearch() as url:
+        yield url
+
+
+@contextmanager
+def running_elasticsearch(settings: Mapping[str, str] | None = None) -> Iterator[str]:
+    """The catalogue URL of a server of one's own, which ends with the block, or with the tests if they are killed."""
     run = launcher()
     if missing := run.lacks():
         pytest.skip(f"a real Elasticsearch needs {missing}")
     port = _free_port()
-    run.start(port, "512m", run.DEFAULT_DIRECTORY)
-    yield f"elasticsearch://127.0.0.1:{port}"
-    run.stop(port, run.DEFAULT_DIRECTORY)
+    run.start(port, "512m", run.DEFAULT_DIRECTORY, settings=settings, ends_with_caller=True)
+    try:
+        yield f"elasticsearch://127.0.0.1:{port}"
+    finally:
+        run.stop(port, run.DEFAULT_DIRECTORY)
 
 
 @pytest.fixture(scope="module")

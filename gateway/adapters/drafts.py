@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gateway.adapters.documents import UPDATED_AT, Stored, content, patched
-from recommender.documents import MAX_ID_BYTES, Kind, Patch, PatchOutcome
+from gateway.adapters.documents import UPDATED_AT, Stored, content, json_from, patched
+from recommender.documents import MAX_ID_BYTES, Kind, Patch, PatchOutcome, Refused
 from recommender.errors import BadInputError
 
 
@@ -23,8 +23,13 @@ def checked_ids(ids: Iterable[str]) -> list[str]:
     distinct = list(dict.fromkeys(ids))
     for text in distinct:
         if not is_id(text):
-            raise BadInputError(f"an id must be 1 to {MAX_ID_BYTES} bytes of UTF-8; got {text[:40]!a}")
+            raise BadInputError(bad_id(text))
     return distinct
+
+
+def bad_id(text: str) -> str:
+    """Why a text cannot be an id."""
+    return f"an id must be 1 to {MAX_ID_BYTES} bytes of UTF-8; got {text[:40]!a}"
 
 
 @dataclass(slots=True)
@@ -38,17 +43,21 @@ class Draft:
     before: Stored | None
     after: Stored | None
 
-    def apply(self, kind: Kind, patch: Patch) -> PatchOutcome:
-        """Apply a patch unless it is older than what is there."""
+    def apply(self, kind: Kind, patch: Patch) -> PatchOutcome | Refused:
+        """Apply a patch unless it is older than what is there, or makes of it what cannot be stored."""
         current = self.after
-        if current is None:
-            self.after = patched(kind, {}, patch)
-            return PatchOutcome.CREATED
-        kept_at = current.get(UPDATED_AT)
+        kept_at = None if current is None else current.get(UPDATED_AT)
         if patch.updated_at_ms is not None and kept_at is not None and patch.updated_at_ms < kept_at:
             return PatchOutcome.STALE
-        self.after = patched(kind, current, patch)
-        return PatchOutcome.UNCHANGED if content(self.after) == content(current) else PatchOutcome.UPDATED
+        after = patched(kind, current or {}, patch)
+        try:
+            json_from(after)
+        except BadInputError as error:
+            return Refused(str(error))
+        self.after = after
+        if current is None:
+            return PatchOutcome.CREATED
+        return PatchOutcome.UNCHANGED if content(after) == content(current) else PatchOutcome.UPDATED
 
 
 @dataclass(frozen=True, slots=True)

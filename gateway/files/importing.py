@@ -23,7 +23,7 @@ from gateway.files.rows import (
     pay_field,
 )
 from gateway.files.table import BadRow, BrokenFileError, Row, Table
-from recommender.documents import Document, Kind, Patch, PatchOutcome
+from recommender.documents import Document, Kind, Patch, PatchOutcome, Refused
 from recommender.errors import BadInputError
 from recommender.events import Event
 from recommender.ports import Appended, Catalogue, CatalogueWriter, EventLog
@@ -212,6 +212,8 @@ class _Import:
             return
         for row, patch, outcome in zip(rows, patches, await self._stores.catalogue.upsert(kind, patches), strict=True):
             match outcome:
+                case Refused(reason):
+                    self._reject(counts, table, row.line, reason, row)
                 case PatchOutcome.CREATED:
                     counts.created += 1
                 case PatchOutcome.UPDATED:

@@ -18,7 +18,7 @@ from gateway.graphql.ids import own_id
 from gateway.graphql.inputs import given
 from gateway.graphql.scalars import DateTime
 from gateway.graphql.user_error import Faults, UserError
-from recommender.documents import Budget, BudgetType, JobStatus, Kind, Level, Money, Patch, PatchOutcome
+from recommender.documents import Budget, BudgetType, JobStatus, Kind, Level, Money, Patch, PatchOutcome, Refused
 from recommender.errors import BadInputError
 
 MAX_DOCUMENTS = 500
@@ -172,18 +172,22 @@ async def _upsert(
     catalogue = context.services.catalogue
     outcomes = await _write(context, kind, [patch for _, patch in patches])
     id_field = "talentId" if kind is Kind.TALENT else "jobId"
-    refused = 0
+    accepted = 0
     for (index, _), outcome in zip(patches, outcomes, strict=True):
-        if outcome is PatchOutcome.STALE:
-            faults.add(index, "updatedAt", UserErrorCode.CONFLICT, "what is kept is newer")
-        elif outcome is PatchOutcome.DELETED:
-            message = "this id was deleted after the given `updatedAt`, or erased for good; nothing was written"
-            faults.add(index, id_field, UserErrorCode.CONFLICT, message)
-        refused += outcome in (PatchOutcome.STALE, PatchOutcome.DELETED)
+        match outcome:
+            case Refused(reason):
+                faults.add(index, id_field, UserErrorCode.INVALID, reason)
+            case PatchOutcome.STALE:
+                faults.add(index, "updatedAt", UserErrorCode.CONFLICT, "what is kept is newer")
+            case PatchOutcome.DELETED:
+                message = "this id was deleted after the given `updatedAt`, or erased for good; nothing was written"
+                faults.add(index, id_field, UserErrorCode.CONFLICT, message)
+            case _:
+                accepted += 1
     revision = (await catalogue.mirror(kind)).revision
     context.forget_loaded()
     return UpsertPayload(
-        accepted_count=len(patches) - refused,
+        accepted_count=accepted,
         user_errors=sorted(faults.errors, key=lambda error: error.index or 0),
         token=encode_token(
             ConsistencyToken(talents=revision) if kind is Kind.TALENT else ConsistencyToken(jobs=revision)
@@ -191,14 +195,14 @@ async def _upsert(
     )
 
 
-async def _write(context: Context, kind: Kind, patches: Sequence[Patch]) -> list[PatchOutcome]:
+async def _write(context: Context, kind: Kind, patches: Sequence[Patch]) -> list[PatchOutcome | Refused]:
     """What became of each patch. One without a time is of now where it meets a tombstone, and so revives the id.
 
     Elsewhere it stays without: stamped with now, it would lose against a feed whose clock is ahead.
     """
     if not patches:
         return []
-    outcomes = await context.services.catalogue.upsert(kind, patches)
+    outcomes = list(await context.services.catalogue.upsert(kind, patches))
     again = [
         at
         for at, outcome in enumerate(outcomes)

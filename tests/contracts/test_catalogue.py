@@ -15,7 +15,19 @@ from hypothesis import strategies as st
 
 from gateway.adapters.elasticsearch.catalogue import ElasticsearchCatalogue
 from gateway.adapters.sqlite.catalogue import SqliteCatalogue
-from recommender.documents import Budget, BudgetType, Document, Job, JobStatus, Kind, Level, Money, Patch, PatchOutcome
+from recommender.documents import (
+    Budget,
+    BudgetType,
+    Document,
+    Job,
+    JobStatus,
+    Kind,
+    Level,
+    Money,
+    Patch,
+    PatchOutcome,
+    Refused,
+)
 from recommender.errors import BadInputError, UnavailableError
 from recommender.filters import AttributeFilter, JobFilter, PayFilter, TalentFilter, TermFilter
 from recommender.ports import Catalogue, CatalogueWriter
@@ -226,13 +238,44 @@ async def test_ids_are_opaque_bytes(store: Store) -> None:
 
 
 @pytest.mark.parametrize("bad", ["", "é" * 129, "\ud800"])
-async def test_what_cannot_be_an_id_is_refused_and_nothing_is_written(store: Store, bad: str) -> None:
-    with pytest.raises(BadInputError, match="1 to 256 bytes"):
-        await store.upsert(JOB, [patch("good"), patch(bad)])
+async def test_what_cannot_be_an_id_is_refused(store: Store, bad: str) -> None:
     with pytest.raises(BadInputError, match="1 to 256 bytes"):
         await store.ensure(JOB, ["good", bad])
     assert await store.get_many(JOB, ids=["good", bad]) == [None, None]
+    created, refused = await store.upsert(JOB, [patch("good"), patch(bad)])
+    assert created is CREATED
+    assert isinstance(refused, Refused)
+    assert refused.reason == f"an id must be 1 to 256 bytes of UTF-8; got {bad[:40]!a}"
+    assert [one and one.id for one in await store.get_many(JOB, ids=["good", bad])] == ["good", None]
     assert await store.delete(JOB, bad) is None
+
+
+async def test_of_some_bad_patches_the_good_ones_are_kept_and_the_others_reported(store: Store) -> None:
+    await store.upsert(JOB, [patch("kept", title="before"), patch("gone", 5, title="x")])
+    await store.delete(JOB, "gone")
+    outcomes = await store.upsert(
+        JOB,
+        [
+            patch("a", title="Go"),
+            patch("surrogate", title="\ud800"),
+            patch("kept", title="\udfff"),
+            patch("kept", category="C"),
+            patch("far", posted_at_ms=2**70),
+            patch("gone", 9, title="\ud800"),
+            patch("z", title="Go"),
+        ],
+    )
+    assert [one if isinstance(one, PatchOutcome) else None for one in outcomes] == [
+        *(CREATED, None, None, UPDATED, None, None, CREATED)
+    ]
+    for one in outcomes:
+        assert isinstance(one, PatchOutcome) or one.reason.startswith("a document must hold valid Unicode text and 64-")
+    names = ["a", "surrogate", "kept", "far", "gone", "z"]
+    assert [one and one.id for one in await store.get_many(JOB, ids=names)] == ["a", None, "kept", None, None, "z"]
+    kept = await job_of(store, "kept")
+    assert (kept.title, kept.category) == ("before", "C")
+    assert await store.upsert(JOB, [patch("gone", 4), patch("gone", 9, title="x")]) == [DELETED, CREATED]
+    assert (await job_of(store, "gone")).ordinal == 2
 
 
 async def test_ensure_creates_bare_open_documents_once(store: Store) -> None:
@@ -513,7 +556,10 @@ async def test_rebuilding_the_text_index_changes_no_answer(store: Store) -> None
     await store.upsert(JOB, [patch(name, title=title) for name, title in TITLES.items()])
     await store.upsert(TALENT, [patch("t", title="Go")])
     await store.delete(JOB, "c")
-    assert await store.rebuild() == len(TITLES)
+    seen: list[tuple[Kind, int, int]] = []
+    assert await store.rebuild(lambda *step: seen.append(step)) == len(TITLES)
+    last = {kind: (done, total) for kind, done, total in seen}
+    assert all(done == total > 0 for done, total in (last[JOB], last[TALENT]))
     assert await found_by(store, "c++") == {"cpp"}
     assert await found_by(store, "c") == set()
     await store.upsert(JOB, [patch("cpp", title="Rust")])

@@ -6,17 +6,18 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
-from recommender.documents import Document, Job, Kind, Patch, PatchOutcome, Talent
+from recommender.documents import Document, Job, Kind, Patch, PatchOutcome, Refused, Talent
 from recommender.events import Event
 from recommender.ports import Appended, LogState, SubjectKey
 
 
 @dataclass
 class FakeCatalogue:
-    """Documents in two dicts. `buried` are the ids that have a tombstone."""
+    """Documents in two dicts. `buried` are the ids that have a tombstone, `refused` those that are never taken."""
 
     documents: dict[Kind, dict[str, Document]] = field(default_factory=lambda: {Kind.TALENT: {}, Kind.JOB: {}})
     buried: set[str] = field(default_factory=set)
+    refused: set[str] = field(default_factory=set)
     calls: list[tuple[str, int]] = field(default_factory=list)
 
     def talent(self, talent_id: str) -> Talent:
@@ -29,12 +30,14 @@ class FakeCatalogue:
         assert isinstance(found, Job)
         return found
 
-    async def upsert(self, kind: Kind, patches: Sequence[Patch]) -> list[PatchOutcome]:
+    async def upsert(self, kind: Kind, patches: Sequence[Patch]) -> list[PatchOutcome | Refused]:
         self.calls.append(("upsert", len(patches)))
         return [self._upsert(kind, patch) for patch in patches]
 
-    def _upsert(self, kind: Kind, patch: Patch) -> PatchOutcome:
+    def _upsert(self, kind: Kind, patch: Patch) -> PatchOutcome | Refused:
         documents = self.documents[kind]
+        if patch.id in self.refused:
+            return Refused("it is not taken")
         if patch.id in self.buried:
             return PatchOutcome.DELETED
         old = documents.get(patch.id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from gateway.adapters.directory.models import DirectoryModelStore
 from gateway.adapters.documents import patched
-from gateway.adapters.elasticsearch import bodies
+from gateway.adapters.elasticsearch import bodies, cluster, lease
 from gateway.adapters.elasticsearch.catalogue import ElasticsearchCatalogue
 from gateway.adapters.elasticsearch.connection import Connection, address_from_url
 from gateway.adapters.elasticsearch.layout import NoIndicesError
@@ -27,15 +28,16 @@ from gateway.adapters.sqlite.serving_log import SqliteServingLog
 from gateway.cli.doctor import Status, findings
 from gateway.settings import load_settings
 from gateway.wiring import NoDataError, open_catalogue, open_stores
-from recommender.documents import Document, Job, JobStatus, Kind, Patch, PatchOutcome
-from recommender.errors import BadInputError, UnavailableError
+from recommender.documents import Document, Job, JobStatus, Kind, Patch, PatchOutcome, Refused
+from recommender.errors import RefusedDocumentsError, UnavailableError
 from recommender.filters import JobFilter
 from recommender.query import Exactness, ListQuery, Mode, RankedPage
 from recommender.recommender import Recommender
 from recommender.search import FacetField, FacetRequest, SearchRequest
 from recommender.text import terms
 from tests import brute_force
-from tests.elasticsearch_server import request_json
+from tests.elasticsearch_rebuilder import POINTS
+from tests.elasticsearch_server import new_namespace, request_json, running_elasticsearch
 from tests.factories import NOW_MS
 from tests.gateway.served_market import JOBS, TALENTS, job_patch, small_model, talent_patch
 
@@ -184,6 +186,192 @@ async def test_a_reader_keeps_its_revision_over_a_rebuild(open_one: Open) -> Non
     assert changes.revision > revision
 
 
+DEAD_AFTER_S = 2.0
+
+
+async def start_rebuild(url: str, namespace: str, point: str, number: str) -> asyncio.subprocess.Process:
+    """A process that rebuilds, and gets the signal at the point; see tests.elasticsearch_rebuilder."""
+    arguments = ["-m", "tests.elasticsearch_rebuilder", url, namespace, point, number, str(DEAD_AFTER_S)]
+    return await asyncio.create_subprocess_exec(sys.executable, *arguments, cwd=ROOT, stderr=asyncio.subprocess.PIPE)
+
+
+class Traffic:
+    """Writes all the time: a new job and a new title of the same job, one upsert after the other."""
+
+    def __init__(self, store: ElasticsearchCatalogue) -> None:
+        self._store = store
+        self._ended = False
+        self.acknowledged = 0
+        self.longest_s = 0.0
+
+    async def __aenter__(self) -> Traffic:
+        self._task = asyncio.create_task(self._write())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._ended = True
+        await self._task
+
+    async def _write(self) -> None:
+        clock = asyncio.get_running_loop().time
+        while not self._ended:
+            began, name = clock(), str(self.acknowledged)
+            await self._store.upsert(JOB, [Patch(f"w{name}"), Patch("same", {"title": name})])
+            self.acknowledged += 1
+            self.longest_s = max(self.longest_s, clock() - began)
+
+    async def some_more(self) -> None:
+        """Wait until writes get through."""
+        until = self.acknowledged + 3
+        while self.acknowledged < until:
+            await asyncio.wait([self._task], timeout=0.02)
+            if self._task.done():
+                await self._task  # it has failed
+
+    def check(self, jobs: list[Document]) -> None:
+        """Nothing that was acknowledged is missing or old."""
+        assert {f"w{number}" for number in range(self.acknowledged)} <= {job.id for job in jobs}
+        (same,) = [job for job in jobs if job.id == "same"]
+        assert same.title == str(self.acknowledged - 1)
+
+
+@pytest.fixture
+def _dies_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "DEAD_AFTER_S", DEAD_AFTER_S)
+    monkeypatch.setattr(lease, "BEAT_S", DEAD_AFTER_S / 5)
+
+
+@pytest.mark.usefixtures("_dies_soon")
+async def test_a_rebuild_killed_anywhere_loses_no_write_and_holds_writers_up_for_seconds_at_most(
+    open_one: Open, elasticsearch_url: str, namespace: str
+) -> None:
+    store, reader = open_one(), open_one()
+    await store.upsert(JOB, [Patch(f"j{n}", {"title": "Go"}) for n in range(300)])
+    async with Traffic(store) as traffic:
+        for point in POINTS:
+            rebuilder = await start_rebuild(elasticsearch_url, namespace, point, "SIGKILL")
+            assert await rebuilder.wait() == -9, point
+            await traffic.some_more()
+            await reader.mirror(JOB)
+        assert await open_one().rebuild() >= 301
+    assert traffic.longest_s < 6 * DEAD_AFTER_S
+    stored = jobs_in(elasticsearch_url, namespace)
+    traffic.check(stored)
+    assert len(stored) == 301 + traffic.acknowledged
+    assert len(await reader.mirror(JOB)) == len(stored)
+    names = orjson.loads(request_json(elasticsearch_url, "GET", f"{namespace}.*?filter_path=*.aliases"))
+    assert len(names) == 3
+
+
+@pytest.mark.usefixtures("_dies_soon")
+@pytest.mark.parametrize("point", ["before the block", "before the switch"])
+async def test_a_rebuild_that_was_asleep_too_long_finds_itself_undone_and_writes_nothing_over(
+    open_one: Open, elasticsearch_url: str, namespace: str, point: str
+) -> None:
+    store = open_one()
+    async with Traffic(store) as traffic:
+        await traffic.some_more()
+        rebuilder = await start_rebuild(elasticsearch_url, namespace, point, "SIGSTOP")
+        while rebuilder.returncode is None and not is_stopped(rebuilder.pid):  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.02)
+        assert await open_one().rebuild() >= 4  # it waits until the sleeper counts as dead
+        await traffic.some_more()
+        rebuilder.send_signal(signal.SIGCONT)
+        _, said = await rebuilder.communicate()
+        assert rebuilder.returncode == 1
+        assert b"it was undone by another process; run it again" in said
+        await traffic.some_more()
+    traffic.check(jobs_in(elasticsearch_url, namespace))
+
+
+def is_stopped(process: int) -> bool:
+    """Whether a process was put to sleep by SIGSTOP."""
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+async def test_two_rebuilds_at_once_are_one(open_one: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = open_one(), open_one()
+    await one.upsert(JOB, [Patch("a")])
+    monkeypatch.setattr(lease, "DEAD_AFTER_S", 0.2)
+    monkeypatch.setattr(lease, "BEAT_S", 0.05)
+    copied, go_on = asyncio.Event(), threading.Event()
+    first = asyncio.create_task(one.rebuild(lambda *_: go_on.wait(0.02) or copied.set()))
+    results = await asyncio.gather(first, other.rebuild(), return_exceptions=True)
+    assert 1 in results
+    for result in results:
+        assert result == 1 or "another `tandem index` is at work" in str(result)
+    assert [job and job.id for job in await other.get_many(JOB, ids=["a"])] == ["a"]
+
+
+async def test_a_rebuild_into_which_a_document_does_not_fit_names_it_and_changes_nothing(
+    open_one: Open, elasticsearch_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_one()
+    await store.upsert(JOB, [Patch("a"), Patch("bad"), Patch("b")])
+    source = bodies.source
+
+    def spoilt(kind: Kind, one: Record, *, revision: int | None) -> dict[str, Any]:
+        return {**source(kind, one, revision=revision), **({"unheard_of": 1} if one.id == "bad" else {})}
+
+    monkeypatch.setattr(bodies, "source", spoilt)
+    with pytest.raises(
+        RefusedDocumentsError, match=r"1 documents cannot be indexed, such as 'bad': .*unheard_of"
+    ) as caught:
+        await store.rebuild()
+    assert list(caught.value.reasons) == ["bad"]
+    names = orjson.loads(request_json(elasticsearch_url, "GET", f"{namespace}.jobs.*?filter_path=*.aliases"))
+    assert list(names) == [f"{namespace}.jobs.000001"]
+    assert await store.upsert(JOB, [Patch("c")]) == [PatchOutcome.CREATED]
+
+
+# --- A cluster that has too much to do -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def small_elasticsearch() -> Iterator[str]:
+    """A server with hardly any room: for two writes that wait, and 256 kB of what is being written."""
+    with running_elasticsearch(
+        {
+            "thread_pool.write.size": "1",
+            "thread_pool.write.queue_size": "2",
+            "indexing_pressure.memory.limit": "256kb",
+            "http.max_content_length": "128kb",
+        }
+    ) as url:
+        yield url
+
+
+async def test_writers_keep_the_pace_of_a_cluster_that_turns_them_away_and_lose_nothing(
+    small_elasticsearch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turned_away = 0
+    is_turned_away = cluster._is_turned_away
+
+    def counted(item: dict[str, Any]) -> bool:
+        nonlocal turned_away
+        turned_away += is_turned_away(item)
+        return is_turned_away(item)
+
+    monkeypatch.setattr(cluster, "_is_turned_away", counted)
+    name = new_namespace()
+    stores = [ElasticsearchCatalogue.open(small_elasticsearch, namespace=name, timeout_ms=10_000) for _ in range(4)]
+    long = "word " * 400
+    writes = [
+        store.upsert(JOB, [Patch(f"j{place}-{number}", {"description": long}) for number in range(100)])
+        for place, store in enumerate(stores)
+    ]
+    outcomes = await asyncio.gather(*writes)
+    assert outcomes == [[PatchOutcome.CREATED] * 100] * len(stores)
+    assert turned_away > 0
+    assert len(await stores[0].mirror(JOB)) == 100 * len(stores)
+    assert await stores[0].rebuild() == 100 * len(stores)
+    created, refused = await stores[0].upsert(JOB, [Patch("small"), Patch("large", {"description": "x" * 140_000})])
+    assert created is PatchOutcome.CREATED
+    assert refused == Refused("it is larger than a request that the server takes (http.max_content_length)")
+    for store in stores:
+        store.close()
+
+
 def test_one_catalogue_serves_several_event_loops(open_one: Open) -> None:
     store = open_one()
     assert asyncio.run(store.ensure(JOB, ["a"])) == [1]
@@ -201,8 +389,12 @@ async def test_a_document_that_the_engine_refuses_is_reported_and_the_others_are
         return {**source(kind, one, revision=revision), **({"unheard_of": 1} if one.id == "bad" else {})}
 
     monkeypatch.setattr(bodies, "source", spoilt)
-    with pytest.raises(BadInputError, match=r"does not take 1 of the documents, such as 'bad': .*unheard_of"):
-        await store.upsert(JOB, [Patch("a"), Patch("bad"), Patch("b")])
+    patches = [Patch("a"), Patch("bad"), Patch("b"), Patch("bad", {"title": "again"})]
+    created, refused, also, again = await store.upsert(JOB, patches)
+    assert (created, also) == (PatchOutcome.CREATED, PatchOutcome.CREATED)
+    assert isinstance(refused, Refused)
+    assert "unheard_of" in refused.reason
+    assert again == refused
     assert [one and one.id for one in await store.get_many(JOB, ids=["a", "bad", "b"])] == ["a", None, "b"]
 
 

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from gateway.adapters import drafts
 from gateway.graphql.cursors import decode_token
 from gateway.graphql.ids import NodeType, relay_id
 from gateway.graphql.scalars import serialize_datetime
 from recommender.documents import Kind
-from recommender.errors import UnavailableError
+from recommender.errors import BadInputError, UnavailableError
 from recommender.events import EventType
 from recommender.ports import SubjectKey
 from tests.gateway.served_market import ServedMarket
@@ -251,6 +252,25 @@ async def test_an_absent_field_keeps_and_null_clears(service_market: ServedMarke
         "status": "OPEN",
         "attributes": before["attributes"],
     }
+
+
+async def test_a_document_that_the_catalogue_refuses_is_an_error_of_its_index_and_the_others_are_written(
+    service_market: ServedMarket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def json_from(stored: dict[str, Any]) -> bytes:
+        if stored.get("title") == "bad":
+            raise BadInputError("it does not fit")
+        return b"{}"
+
+    monkeypatch.setattr(drafts, "json_from", json_from)
+    given = {"a": "A", "b": "bad", "j6": "bad", "c": "C"}
+    payload = await upsert_jobs(service_market, *({"jobId": name, "title": title} for name, title in given.items()))
+    assert payload["acceptedCount"] == 2
+    assert faults(payload) == [(1, ["jobs", "1", "jobId"], "INVALID"), (2, ["jobs", "2", "jobId"], "INVALID")]
+    assert {error["message"] for error in payload["userErrors"]} == {"it does not fit"}
+    monkeypatch.undo()
+    stored = await service_market.catalogue.get_many(Kind.JOB, ids=list(given))
+    assert [one and one.title for one in stored] == ["A", None, "Python project 6", "C"]
 
 
 async def test_a_new_job_is_found_and_recommended_at_once(service_market: ServedMarket) -> None:

@@ -94,6 +94,19 @@ async def test_the_same_events_in_another_format_and_other_chunks_are_the_same_e
     assert stores.events.batches == [20, 3, 3, 3, 3, 3, 3, 2, 3, 3, 3, 3, 3, 3, 2]
 
 
+async def test_a_row_that_the_catalogue_refuses_is_a_bad_row_and_the_others_are_kept(
+    write: Write, tmp_path: Path
+) -> None:
+    stores = FakeStores()
+    stores.catalogue.refused.add("t2")
+    path, rejects = write("t.csv", "talent_id,title", "t1,A", "t2,B", "t3,C"), tmp_path / "rejects.jsonl"
+    summary = await import_files(stores, talents=[path], rejects=rejects)
+    assert summary.talents == Counts(read=3, created=2, rejected=1)
+    assert rejected(rejects) == [
+        {"file": str(path), "line": 3, "reason": "it is not taken", "row": {"talent_id": "t2", "title": "B"}}
+    ]
+
+
 async def test_bad_rows_are_reported_with_file_line_and_reason_and_good_ones_kept(write: Write, tmp_path: Path) -> None:
     stores = FakeStores()
     path = write("t.csv", "talent_id,level", "t1,EXPERT", ",ENTRY", "t2,guru", 't3,"two', 'lines"', "t4", "t5,entry")

@@ -8,7 +8,10 @@ import org.elasticsearch.env.Environment;
 import org.elasticsearch.node.Node;
 import org.elasticsearch.plugins.PluginsLoader;
 
-/** One Elasticsearch node from the jars on the class path, until it is told to end. Argument: its home directory. */
+/**
+ * One Elasticsearch node from the jars on the class path, until it is told to end, or its input ends when a second
+ * argument says so. First argument: its home directory.
+ */
 public final class DevelopmentServer {
     private DevelopmentServer() {}
 
@@ -36,7 +39,23 @@ public final class DevelopmentServer {
                 ended.countDown();
             }
         }));
+        if (arguments.length > 1 && arguments[1].equals("--until-input-ends")) {
+            Thread watch = new Thread(DevelopmentServer::exitWhenInputEnds);
+            watch.setDaemon(true);
+            watch.start();
+        }
         node.start();
         ended.await();
+    }
+
+    /** Whoever started the server holds the other end, and lets go of it however it ends. */
+    private static void exitWhenInputEnds() {
+        try {
+            while (System.in.read() >= 0) {
+            }
+        } catch (java.io.IOException error) {
+            error.printStackTrace();
+        }
+        System.exit(0);
     }
 }

@@ -1,6 +1,6 @@
 """Starts and stops a real Elasticsearch for development and tests, without Docker.
 
-    python tools/elasticsearch/run.py start [--port 9200] [--heap 512m] [--dir DIR]
+    python tools/elasticsearch/run.py start [--port 9200] [--heap 512m] [--dir DIR] [--set NAME=VALUE …]
     python tools/elasticsearch/run.py stop  [--port 9200] [--dir DIR]
 
 One node on 127.0.0.1, from the jars that Maven finds (fetched once, about 40 MB, into DIR); needs a JDK from 21 on and
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import hashlib
 import os
 import re
 import shutil
@@ -21,7 +22,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 from zipfile import ZipFile
@@ -92,8 +93,19 @@ def lacks() -> str | None:
     return " and ".join(missing) or None
 
 
-def start(port: int, heap: str, directory: Path) -> str:
-    """Start a server with no data and wait until it answers; its URL. Raises CannotStartError."""
+def start(
+    port: int,
+    heap: str,
+    directory: Path,
+    *,
+    settings: Mapping[str, str] | None = None,
+    ends_with_caller: bool = False,
+) -> str:
+    """Start a server with no data and wait until it answers; its URL. Raises CannotStartError.
+
+    settings: of elasticsearch.yml, beside ours. ends_with_caller: the server ends when this process does, however that
+    comes about.
+    """
     missing = lacks()
     home_of_java = jdk()
     if missing or home_of_java is None:
@@ -104,12 +116,15 @@ def start(port: int, heap: str, directory: Path) -> str:
     with (directory / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # several test runs may come at once, and one is to build
         server = _built(directory, home_of_java)
+        _sweep(directory)
     home = _home(directory, port)
     shutil.rmtree(home, ignore_errors=True)
     for name in ("config", "logs", "data", "tmp"):
         (home / name).mkdir(parents=True)
     (home / "modules").symlink_to(server / "modules")
-    (home / "config" / "elasticsearch.yml").write_text(CONFIG.format(port=port, transport=port + 100))
+    config = CONFIG.format(port=port, transport=port + 100)
+    config += "".join(f"{name}: {value}\n" for name, value in (settings or {}).items())
+    (home / "config" / "elasticsearch.yml").write_text(config)
     (home / "config" / "log4j2.properties").write_text(LOGGING)
     command = [
         *(str(home_of_java / "bin" / "java"), f"-Xms{heap}", f"-Xmx{heap}"),
@@ -117,10 +132,16 @@ def start(port: int, heap: str, directory: Path) -> str:
         *(f"-Des.path.home={home}", f"-Djava.io.tmpdir={home / 'tmp'}"),
         *("-Dlog4j2.disable.jmx=true", "-Dlog4j.shutdownHookEnabled=false"),
         *("-cp", f"{server / 'lib'}/*:{server / 'classes'}", "DevelopmentServer", str(home)),
+        *(["--until-input-ends"] if ends_with_caller else []),
     ]
     with (home / "logs" / "node.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603
-            command, cwd=home, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            command,
+            cwd=home,
+            stdin=subprocess.PIPE if ends_with_caller else subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     _started[port] = process
     (home / "pid").write_text(str(process.pid))
@@ -149,8 +170,19 @@ def stop(port: int, directory: Path) -> bool:
             break
         time.sleep(0.1)
     if port in _started:
-        _started.pop(port).wait()
+        ended = _started.pop(port)
+        ended.wait()
+        if ended.stdin is not None:
+            ended.stdin.close()
+    shutil.rmtree(_home(directory, port), ignore_errors=True)
     return True
+
+
+def _sweep(directory: Path) -> None:
+    """Remove the data of servers that were killed. To be called under the lock."""
+    for home in directory.glob("node-*"):
+        if (home / "pid").is_file() and _process_of(directory, int(home.name.removeprefix("node-"))) is None:
+            shutil.rmtree(home, ignore_errors=True)
 
 
 def _home(directory: Path, port: int) -> Path:
@@ -186,7 +218,9 @@ def _answers(url: str) -> bool:
 def _built(directory: Path, home_of_java: Path) -> Path:
     """The server's jars and our two classes, made at the first call for one version of them."""
     version = next(ElementTree.parse(HERE / "pom.xml").iter("{http://maven.apache.org/POM/4.0.0}dependency"))[2].text  # noqa: S314
-    server = directory / f"server-{version}"
+    sources = [HERE / "DevelopmentServer.java", HERE / "RootPlugin.java"]
+    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:8]
+    server = directory / f"server-{version}-{digest}"
     if (server / "ready").is_file():
         return server
     shutil.rmtree(server, ignore_errors=True)
@@ -197,9 +231,9 @@ def _built(directory: Path, home_of_java: Path) -> Path:
         (server / "modules" / name).mkdir(parents=True)
     for jar in (*(server / "lib").glob("netty-*.jar"), *(server / "lib").glob("transport-netty4-*.jar")):
         jar.rename(server / "modules" / "transport-netty4" / jar.name)
-    sources = [str(HERE / "DevelopmentServer.java"), str(HERE / "RootPlugin.java")]
     classes = server / "classes"
-    _run(str(home_of_java / "bin" / "javac"), "-nowarn", "-cp", f"{server / 'lib'}/*", "-d", str(classes), *sources)
+    compiler, jars = str(home_of_java / "bin" / "javac"), f"{server / 'lib'}/*"
+    _run(compiler, "-nowarn", "-cp", jars, "-d", str(classes), *map(str, sources))
     # The node refuses to load a class that is in a plugin and on the class path, too.
     with ZipFile(server / "modules" / "banner" / "banner.jar", "w") as jar_file:
         for compiled in sorted(classes.glob("RootPlugin*.class")):
@@ -226,10 +260,13 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=9200)
     parser.add_argument("--heap", default="512m")
     parser.add_argument("--dir", type=Path, default=DEFAULT_DIRECTORY)
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the server")
     given = parser.parse_args()
     try:
         if given.action == "start":
-            print(start(given.port, given.heap, given.dir).replace("http://", "elasticsearch://"))  # noqa: T201
+            settings = dict(pair.partition("=")[::2] for pair in given.set)
+            url = start(given.port, given.heap, given.dir, settings=settings)
+            print(url.replace("http://", "elasticsearch://"))  # noqa: T201
         elif given.action == "stop":
             print("stopped" if stop(given.port, given.dir) else "none was running")  # noqa: T201
         elif missing := lacks():

@@ -185,6 +185,11 @@ def written_after(seq_no: int, size: int) -> Body:
     }
 
 
+def everything() -> Body:
+    """Every record, with its place in the order of writes."""
+    return {"query": {"match_all": {}}, "seq_no_primary_term": True}
+
+
 def having_term(term: str, after_ordinal: int) -> Body:
     """A page of the documents with a term, by ordinal: the sort value is the ordinal, the score the relevance."""
     by_relevance = [

@@ -26,10 +26,11 @@ from gateway.adapters.elasticsearch.vectors import ElasticsearchVectors
 from gateway.adapters.elasticsearch.writing import Writer
 from gateway.adapters.mirrored import facets_of, found, page_of
 from gateway.adapters.term_postings import TextMatch
-from recommender.documents import Changes, Document, Kind, Patch, PatchOutcome
+from recommender.documents import Changes, Document, Kind, Patch, PatchOutcome, Refused
 from recommender.errors import UnavailableError
 from recommender.filters import Filter
 from recommender.mirror import Mirror
+from recommender.ports import OnRebuild
 from recommender.search import Facet, FacetRequest, SearchPage, SearchRequest
 
 Answer = TypeVar("Answer")
@@ -94,6 +95,11 @@ class ElasticsearchCatalogue:
     def close(self) -> None:
         """Close the client. May be called twice."""
         self._connection.close()
+
+    @property
+    def identity(self) -> str:
+        """Tells this catalogue, whose ordinals mean nothing in another, from every other."""
+        return self._layout.mark(Kind.JOB, "")[:16]
 
     async def mirror(self, kind: Kind) -> Mirror:
         """See Catalogue. One round trip when nothing has changed."""
@@ -182,13 +188,11 @@ class ElasticsearchCatalogue:
                 self._layout.forget(kind)
         raise UnavailableError(PART, "its index is moved again and again")
 
-    async def upsert(self, kind: Kind, patches: Sequence[Patch]) -> list[PatchOutcome]:
+    async def upsert(self, kind: Kind, patches: Sequence[Patch]) -> list[PatchOutcome | Refused]:
         """See CatalogueWriter. Each document for itself: when it raises, some may have been written.
 
         A patch that changes nothing but `updated_at_ms` is UNCHANGED and takes no revision. A deleted document is
         revived, under its old ordinal, by a patch with an `updated_at_ms` newer than the deletion.
-        Raises BadInputError for an id that is not 1 to 256 bytes of UTF-8, before anything is written, and for
-        documents that the engine does not take, after the others were written.
         """
         return await self._connection.run(self._writer.upsert(kind, patches))
 
@@ -208,10 +212,14 @@ class ElasticsearchCatalogue:
             return None
         return await self._connection.run(self._writer.delete(kind, document_id, erase=erase, at_ms=at_ms))
 
-    async def rebuild(self) -> int:
+    async def rebuild(self, on_progress: OnRebuild | None = None) -> int:
         """See CatalogueWriter. Searches and writes go on; see `rebuilding.rebuild`."""
 
+        def show(kind: Kind, done: int, total: int) -> None:
+            if on_progress is not None:
+                on_progress(kind, done, total)
+
         async def both() -> int:
-            return sum([await rebuild(self._cluster, self._layout, kind) for kind in Kind])
+            return sum([await rebuild(self._cluster, self._layout, kind, show) for kind in Kind])
 
         return await self._connection.run(both())

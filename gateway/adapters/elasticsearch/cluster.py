@@ -3,13 +3,36 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import accumulate
 from typing import Any
 
+import orjson
+from elasticsearch import NotFoundError
+
 from gateway.adapters.elasticsearch.bodies import Body, multi_search
-from gateway.adapters.elasticsearch.connection import PART, Connection, IndexMovedError
+from gateway.adapters.elasticsearch.connection import (
+    BUSY,
+    BUSY_SECONDS,
+    PART,
+    BusyError,
+    Connection,
+    IndexMovedError,
+    Patience,
+    TooLargeError,
+)
 from gateway.adapters.elasticsearch.records import Record, record_from_hit
 from recommender.errors import UnavailableError
+
+Hit = dict[str, Any]
+
+BULK_BYTES = 4 * 2**20  # of one bulk: a small node (512 MB of heap) buffers about 50 MB of them for all its writers
+TOO_MANY_REQUESTS = 429
+TURNED_AWAY: dict[str, Any] = {"status": TOO_MANY_REQUESTS, "error": {"type": BUSY[0]}}
+TOO_LARGE = "it is larger than a request that the server takes (http.max_content_length)"
+KEEP_ALIVE = "2m"  # of a point in time, from one page to the next
 
 
 class Cluster:
@@ -51,15 +74,82 @@ class Cluster:
         return found
 
     async def bulk(self, lines: Sequence[Body]) -> list[dict[str, Any]]:
-        """What became of each write: `status`, `_seq_no` and, where it failed, `error`."""
-        answer = await self.connection.ask(
+        """What became of each write (two lines): `status`, `_seq_no` and, where it failed, `error`.
+
+        At the pace of the cluster: what its full queues or buffers turn away was not done; it is sent again after a
+        wait, and in smaller requests. Raises UnavailableError when nothing gets through for BUSY_SECONDS.
+        """
+        found: dict[int, dict[str, Any]] = {}
+        writes = [b"\n".join(orjson.dumps(line) for line in lines[at : at + 2]) for at in range(0, len(lines), 2)]
+        left, most_bytes, patience = list(range(len(writes))), BULK_BYTES, Patience()
+        while left:
+            batch = left[: _count_within(most_bytes, [len(writes[place]) for place in left])]
+            half = max(1, sum(len(writes[place]) for place in batch) // 2)
+            busy = BusyError(PART, f"Elasticsearch has taken no write for {BUSY_SECONDS:.0f} s; try again later")
+            try:
+                items = await self._bulk([writes[place] for place in batch])
+            except BusyError as error:
+                items, most_bytes, busy = [TURNED_AWAY] * len(batch), half, error
+            except TooLargeError:
+                if len(batch) > 1:
+                    most_bytes = half
+                    continue
+                items = [{"status": 413, "error": {"type": "too_large", "reason": TOO_LARGE}}]
+            done = {place: item for place, item in zip(batch, items, strict=True) if not _is_turned_away(item)}
+            found |= done
+            left = [place for place in left if place not in done]
+            if done:
+                most_bytes, patience = min(BULK_BYTES, 2 * most_bytes), Patience()
+            if len(done) < len(batch):
+                await patience.wait(busy)
+        return [found[place] for place in range(len(writes))]
+
+    async def _bulk(self, writes: Sequence[Any]) -> list[dict[str, Any]]:
+        answer = await self.connection.ask_once(
             lambda client: client.bulk(
-                operations=list(lines),
+                operations=list(writes),
                 filter_path=["items.*.status", "items.*._seq_no", "items.*.error.type", "items.*.error.reason"],
             ),
             is_request=False,
         )
         return [next(iter(item.values())) for item in answer["items"]]
+
+    async def scan(self, index: str, body: Body, sort: Sequence[Body | str], page: int) -> AsyncIterator[list[Hit]]:
+        """All hits of a search in order, page by page, as they stood at one moment, the last refresh."""
+        point: str = (
+            await self.connection.ask(
+                lambda client: client.open_point_in_time(index=index, keep_alive=KEEP_ALIVE), is_request=False
+            )
+        )["id"]
+        after: list[Any] | None = None
+        try:
+            while True:
+                answer = await self._page(point, {**body, "size": page, "sort": list(sort)}, after)
+                hits: list[Hit] = answer["hits"]["hits"]
+                point = answer.get("pit_id", point)
+                if hits:
+                    yield hits
+                if len(hits) < page:
+                    return
+                after = hits[-1]["sort"]
+        finally:
+            with suppress(UnavailableError, IndexMovedError):  # else it ends by itself after KEEP_ALIVE
+                await self.connection.ask(lambda client: client.close_point_in_time(id=point), is_request=False)
+
+    async def _page(self, point: str, body: Body, after: list[Any] | None) -> Any:
+        async def ask(client: Any) -> Any:
+            try:
+                return await client.search(
+                    **body,
+                    pit={"id": point, "keep_alive": KEEP_ALIVE},
+                    search_after=after,
+                    track_total_hits=False,
+                    allow_partial_search_results=False,
+                )
+            except NotFoundError as error:  # the point in time has gone with its index
+                raise IndexMovedError(error.message) from error
+
+        return await self.connection.ask(ask, is_request=False)
 
     async def checkpoint(self, index: str) -> int:
         """The sequence number up to which every write is done on every copy; -1 when there is none."""
@@ -71,9 +161,30 @@ class Cluster:
                 return int(copy["seq_no"]["global_checkpoint"])
         raise UnavailableError(PART, f"index {index} has no primary shard")
 
+    async def block_writes(self, index: str, *, blocked: bool) -> None:
+        """Let an index take no more writes, and wait for those under way; or let it take them again."""
+
+        async def ask(client: Any) -> None:
+            if blocked:
+                await client.indices.add_block(index=index, block="write")
+            else:
+                await client.indices.put_settings(index=index, settings={"index.blocks.write": False})
+
+        await self.connection.ask(ask, is_request=False)
+
     async def refresh(self, index: str) -> None:
         """Make every write that is done visible to searches."""
         await self.connection.ask(lambda client: client.indices.refresh(index=index), is_request=False)
+
+
+def _count_within(most_bytes: int, sizes: Sequence[int]) -> int:
+    """How many of these fit, at least one."""
+    return max(1, bisect_right(list(accumulate(sizes)), most_bytes))
+
+
+def _is_turned_away(item: Mapping[str, Any]) -> bool:
+    """Whether a full queue or buffer kept a write from being done."""
+    return item["status"] == TOO_MANY_REQUESTS and item["error"]["type"] in BUSY
 
 
 def failure_of(kind: str, status: int) -> Exception:

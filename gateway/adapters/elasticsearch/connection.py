@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import secrets
 import socket
 import ssl
 import threading
@@ -33,10 +34,37 @@ PART = "catalogue"
 OPEN_SECONDS = 3.0  # for the first answer: a server that hangs is not worth a longer wait at the start
 BULK_SECONDS = 30.0  # for what no request waits for: bulks, first loads, index changes
 MOST_CONNECTIONS = 16
+BUSY_SECONDS = 30.0
+LONGEST_WAIT_S = 0.5
+BUSY = ("es_rejected_execution_exception", "circuit_breaking_exception")  # full queues or buffers, or too little heap
 
 
 class IndexMovedError(Exception):
     """The index is gone, or takes no writes: a rebuild has put, or is putting, another in its place."""
+
+
+class BusyError(UnavailableError):
+    """The cluster turned a request away unread, because it has too much to do: it can be sent again later."""
+
+
+class TooLargeError(UnavailableError):
+    """The cluster does not read a request of this size."""
+
+
+class Patience:
+    """Waits that grow while a cluster is busy, BUSY_SECONDS in all."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._waited_s = 0.0
+
+    async def wait(self, error: BusyError) -> None:
+        """Wait, or raise the error when that was done for too long."""
+        if self._waited_s > BUSY_SECONDS:
+            raise error
+        wait_s = min(LONGEST_WAIT_S, 0.005 * 2**self._count) * (0.5 + secrets.randbelow(100) / 100)
+        await asyncio.sleep(wait_s)
+        self._count, self._waited_s = self._count + 1, self._waited_s + wait_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +108,8 @@ class Connection:
     A client belongs to the loop that it was first used in, while an adapter serves whatever loop asks, one after the
     other or several at once. So the client has its own loop, and callers hand their questions over.
 
-    timeout_ms: of what a request waits for. Nothing is tried twice: what stands above decides what a failure means.
+    timeout_ms: of what a request waits for; that is never tried twice. What no request waits for is asked again when
+    the cluster, having too much to do, has turned it away and so not done it; no other failure is tried twice.
     """
 
     def __init__(self, address: Address, *, timeout_ms: int) -> None:
@@ -141,6 +170,19 @@ class Connection:
 
         Raises IndexMovedError, UnavailableError.
         """
+        patience = Patience()
+        while True:
+            try:
+                return await self.ask_once(question, is_request=is_request)
+            except BusyError as error:
+                if is_request:
+                    raise
+                await patience.wait(error)
+
+    async def ask_once(
+        self, question: Callable[[AsyncElasticsearch], Awaitable[Answer]], *, is_request: bool
+    ) -> Answer:
+        """The same, and raises BusyError at once."""
         if self._client is None:
             self._client = self._new_client()
         longest = BULK_SECONDS if self._has_answered else OPEN_SECONDS
@@ -188,6 +230,10 @@ class Connection:
             return UnavailableError(
                 PART, f"{place} wants a user and a password; put them into TANDEM_CATALOGUE_URL, as user:password@host"
             )
+        if error.status_code == 429 and kind in BUSY:
+            return BusyError(PART, f"{place} has too much to do ({kind})")
+        if error.status_code == 413:
+            return TooLargeError(PART, f"{place} takes no request of this size; raise its http.max_content_length")
         if isinstance(error, AuthenticationException):
             return UnavailableError(
                 PART, f"{place} refused the user and password of TANDEM_CATALOGUE_URL; correct them"

@@ -69,6 +69,9 @@ class Follower:
         # missing, once a refresh has made visible what it counts.
         checkpoint = base_of(index) + 1 + await self._cluster.checkpoint(index)
         await self._cluster.refresh(index)
+        if not self.mirror.revision:
+            await self._load(index, checkpoint)
+            return
         reached = self.mirror.revision
         while True:
             changed = await self._changed(index, reached, PAGE)
@@ -77,6 +80,15 @@ class Follower:
                 await asyncio.to_thread(self._apply, changed, max(self.mirror.revision, min(reached, checkpoint)))
             if len(changed) < PAGE:
                 return
+
+    async def _load(self, index: str, checkpoint: int) -> None:
+        """Take in everything as it stands at one moment. Broken off, it is begun again: the revision stays 0."""
+        newest = 0
+        async for hits in self._cluster.scan(index, bodies.everything(), ["_shard_doc"], PAGE):
+            records = [record_from_hit(hit) for hit in hits]
+            newest = max(newest, *(record.revision for record in records))
+            await asyncio.to_thread(self._apply, records, 0)
+        await asyncio.to_thread(self._apply, (), min(newest, checkpoint))
 
     async def _changed(self, index: str, since: int, limit: int) -> list[Record]:
         """What changed after a revision as far as it is visible, oldest first, at most `limit` records."""
@@ -183,7 +195,8 @@ def changes_of(kind: Kind, records: Sequence[Record], revision: int) -> Changes:
     """Records as changes, each once, in its newest state."""
     latest = {record.ordinal: record for record in records}
     live = [record.document(kind) for record in latest.values() if record.stored is not None]
-    return Changes(revision, live, [record.ordinal for record in latest.values() if record.stored is None])
+    gone = [record.ordinal for record in latest.values() if record.stored is None]
+    return Changes(revision, live, gone, max((record.revision for record in records), default=0))
 
 
 def _posting(hit: dict[str, Any]) -> tuple[int, int]:

@@ -50,7 +50,7 @@ class Layout:
                 raise NoIndicesError(f"there is no catalogue in Elasticsearch yet ({self.state})")
             await self._create()
         await self._check_mapping(self.state, "state")
-        format_ = await self._state(FORMAT)
+        format_ = await self.state_of(FORMAT)
         if format_ is None:
             raise self._foreign(self.state)
         self._key = base64.b64decode(format_[0]["key"])
@@ -80,7 +80,7 @@ class Layout:
             await self._put_template(name, body)
         await self._create_index(self.state, None)
         key = base64.b64encode(secrets.token_bytes(32)).decode()
-        await self._put_state(FORMAT, {"schema": bodies.SCHEMA, "key": key}, None)
+        await self.put_state(FORMAT, {"schema": bodies.SCHEMA, "key": key}, None)
 
     async def _put_template(self, name: str, body: Mapping[str, Any]) -> None:
         await self._cluster.connection.ask(
@@ -108,6 +108,27 @@ class Layout:
         name = f"{alias}.{number:06d}"
         await self._cluster.connection.ask(lambda client: client.indices.create(index=name), is_request=False)
         return name
+
+    async def remove_unused(self, kind: Kind, index: str, *, kept: str) -> None:
+        """Delete an index unless it has taken the place of `kept`: then this raises IndexMovedError.
+
+        Both is one step of the cluster: it fails as a whole when `kept` is gone.
+        """
+        await self._change_aliases(
+            [{"add": {"index": kept, "alias": self.alias[kind]}}, {"remove_index": {"index": index}}]
+        )
+
+    async def switch(self, kind: Kind, old: str, new: str) -> None:
+        """Let a new index take the place of the one in use, which is deleted: one step, or IndexMovedError."""
+        await self._change_aliases(
+            [{"add": {"index": new, "alias": self.alias[kind]}}, {"remove_index": {"index": old}}]
+        )
+        self.forget(kind)
+
+    async def _change_aliases(self, actions: list[dict[str, Any]]) -> None:
+        await self._cluster.connection.ask(
+            lambda client: client.indices.update_aliases(actions=actions), is_request=False
+        )
 
     async def indices(self, kind: Kind) -> list[str]:
         """Every index of a kind, the one in use and what a rebuild left or makes."""
@@ -185,7 +206,9 @@ class Layout:
             PART, f"{name} in Elasticsearch is not Tandem's; set TANDEM_NAMESPACE to a name that nobody else uses"
         )
 
-    async def _state(self, name: str) -> tuple[dict[str, Any], int, int] | None:
+    async def state_of(self, name: str) -> tuple[dict[str, Any], int, int] | None:
+        """A document of the state index, and its place in the order of writes; None when there is none."""
+
         async def get(client: Any) -> tuple[dict[str, Any], int, int] | None:
             try:
                 return entry_of(await client.get(index=self.state, id=name))
@@ -196,18 +219,20 @@ class Layout:
 
         return await self._cluster.connection.ask(get, is_request=False)
 
-    async def _put_state(self, name: str, body: Mapping[str, Any], place: tuple[int, int] | None) -> bool:
-        """Write if nobody has since it was read at `place` (None: if it does not exist); whether that was so."""
+    async def put_state(
+        self, name: str, body: Mapping[str, Any], place: tuple[int, int] | None
+    ) -> tuple[int, int] | None:
+        """Write if nobody has since it was read at `place` (None: if it does not exist); its place now, else None."""
         condition: dict[str, Any] = {"op_type": "create"}
         if place is not None:
             condition = {"if_seq_no": place[0], "if_primary_term": place[1]}
 
-        async def put(client: Any) -> bool:
+        async def put(client: Any) -> tuple[int, int] | None:
             try:
-                await client.index(index=self.state, id=name, document=body, **condition)
+                answer = await client.index(index=self.state, id=name, document=body, **condition)
             except ConflictError:
-                return False
-            return True
+                return None
+            return answer["_seq_no"], answer["_primary_term"]
 
         return await self._cluster.connection.ask(put, is_request=False)
 
@@ -230,10 +255,10 @@ class Layout:
     async def _reserve(self, kind: Kind, count: int) -> list[int]:
         name = f"ordinals-{kind.value}"
         for attempt in range(TRIES):
-            found = await self._state(name)
+            found = await self.state_of(name)
             last = 0 if found is None else found[0]["last"]
             place = None if found is None else found[1:]
-            if await self._put_state(name, {"last": last + count}, place):
+            if await self.put_state(name, {"last": last + count}, place):
                 return list(range(last + 1, last + count + 1))
             await asyncio.sleep(0.001 * secrets.randbelow(1 + min(attempt, 20)))
         raise UnavailableError(PART, "too many writers ask for ordinals at once")

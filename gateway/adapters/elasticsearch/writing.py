@@ -9,20 +9,19 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-from gateway.adapters.documents import UPDATED_AT, Stored, content, json_from
-from gateway.adapters.drafts import Draft, Tombstone, checked_ids
+from gateway.adapters.documents import UPDATED_AT, Stored, content
+from gateway.adapters.drafts import Draft, Tombstone, bad_id, checked_ids, is_id
 from gateway.adapters.elasticsearch import bodies
-from gateway.adapters.elasticsearch.cluster import Cluster, failure_of
-from gateway.adapters.elasticsearch.connection import PART, IndexMovedError
+from gateway.adapters.elasticsearch.cluster import TOO_MANY_REQUESTS, Cluster, failure_of
+from gateway.adapters.elasticsearch.connection import LONGEST_WAIT_S, PART, IndexMovedError
 from gateway.adapters.elasticsearch.layout import Layout
+from gateway.adapters.elasticsearch.lease import Lease, Vigil
 from gateway.adapters.elasticsearch.records import Record
-from recommender.documents import Kind, Patch, PatchOutcome
-from recommender.errors import BadInputError, UnavailableError
+from recommender.documents import Kind, Patch, PatchOutcome, Refused
+from recommender.errors import RefusedDocumentsError, UnavailableError
 
 BATCH = 1_000  # documents that are read, and written, in one round trip
 TRIES = 60  # of one batch: with waits of up to half a second, a rebuild's last pass has long ended
-LONGEST_WAIT_S = 0.5
-TOO_MANY_REQUESTS = 429
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +43,15 @@ class Writer:
         # Writers of one process would only lose to each other.
         self._turn = {kind: asyncio.Lock() for kind in Kind}
 
-    async def upsert(self, kind: Kind, patches: Sequence[Patch]) -> list[PatchOutcome]:
-        """See CatalogueWriter.upsert."""
-        ids = checked_ids(patch.id for patch in patches)
-        places: dict[str, list[int]] = {one: [] for one in ids}
+    async def upsert(self, kind: Kind, patches: Sequence[Patch]) -> list[PatchOutcome | Refused]:
+        """See CatalogueWriter.upsert. What the engine does not take of one id is refused as a whole."""
+        places: dict[str, list[int]] = {}
+        outcomes: list[PatchOutcome | Refused] = [PatchOutcome.UNCHANGED] * len(patches)
         for place, patch in enumerate(patches):
-            places[patch.id].append(place)
-        outcomes = [PatchOutcome.UNCHANGED] * len(patches)
+            if is_id(patch.id):
+                places.setdefault(patch.id, []).append(place)
+            else:
+                outcomes[place] = Refused(bad_id(patch.id))
 
         def decide(document_id: str, found: Record | None) -> Decision:
             own = [patches[place] for place in places[document_id]]
@@ -59,7 +60,10 @@ class Writer:
                 outcomes[place] = outcome
             return decision
 
-        await self._write(kind, ids, decide)
+        _, refused = await self._write(kind, list(places), decide)
+        for document_id, reason in refused.items():
+            for place in places[document_id]:
+                outcomes[place] = Refused(reason)
         return outcomes
 
     async def ensure(self, kind: Kind, ids: Sequence[str]) -> list[int]:
@@ -70,7 +74,9 @@ class Writer:
                 return Decision(None)
             return Decision(Record(self._layout.mark(kind, document_id), 0, document_id, {}, None))
 
-        ordinals = await self._write(kind, checked_ids(ids), decide)
+        ordinals, refused = await self._write(kind, checked_ids(ids), decide)
+        if refused:
+            raise RefusedDocumentsError(len(refused), refused)
         return [ordinals[one] for one in ids]
 
     async def delete(self, kind: Kind, document_id: str, *, erase: bool, at_ms: int | None) -> str | None:
@@ -93,11 +99,16 @@ class Writer:
             removed = True
             return Decision(replace(found, tombstone=replace(found.tombstone, is_erased=True)), is_change=False)
 
-        await self._write(kind, [document_id], decide)
+        _, refused = await self._write(kind, [document_id], decide)
+        if refused:
+            raise RefusedDocumentsError(len(refused), refused)
         return self._layout.mark(kind, document_id)[:32] if removed else None
 
-    async def _write(self, kind: Kind, ids: Sequence[str], decide: Decide) -> dict[str, int]:
-        """Decide about every id until its record is written; the ordinals. Visible to every search on return."""
+    async def _write(self, kind: Kind, ids: Sequence[str], decide: Decide) -> tuple[dict[str, int], dict[str, str]]:
+        """Decide about every id until its record is written. Visible to every search on return.
+
+        The ordinals by id, and by id why the engine did not take a record.
+        """
         ordinals: dict[str, int] = {}
         written: dict[str, int] = {}  # index → last sequence number
         refused: dict[str, str] = {}  # id → why
@@ -107,10 +118,7 @@ class Writer:
                 await self._write_batch(kind, batch, decide, ordinals, written, refused)
         for index, seq_no in written.items():
             await self._publish(index, seq_no)
-        if refused:
-            name, why = next(iter(refused.items()))
-            raise BadInputError(f"Elasticsearch does not take {len(refused)} of the documents, such as {name!r}: {why}")
-        return ordinals
+        return ordinals, refused
 
     async def _write_batch(
         self,
@@ -122,9 +130,16 @@ class Writer:
         refused: dict[str, str],
     ) -> None:
         open_ids, given = list(ids), dict[str, int]()
+        lease = Lease(self._cluster, self._layout, kind)
+        vigil = Vigil(lease)
         for attempt in range(TRIES):
             if attempt:
-                await asyncio.sleep(min(LONGEST_WAIT_S, 0.002 * 2**attempt) * (0.5 + secrets.randbelow(100) / 100))
+                wait_s = min(LONGEST_WAIT_S, 0.002 * 2**attempt) * (0.5 + secrets.randbelow(100) / 100)
+                await asyncio.sleep(wait_s)
+                if wait_s > LONGEST_WAIT_S / 4:  # a rebuild holds writers up for less, if it lives
+                    await vigil.look(wait_s)
+                    if vigil.is_silent:
+                        await lease.heal(vigil.entry)
             try:
                 index = await self._layout.index(kind)
                 open_ids = await self._write_once(kind, index, open_ids, decide, ordinals, written, given, refused)
@@ -134,7 +149,7 @@ class Writer:
                 break
         self._layout.give_back(kind, sorted(given.values()))
         if open_ids:
-            raise UnavailableError(PART, "writes are held up; if a rebuild was broken off, run `tandem index` again")
+            raise UnavailableError(PART, "its index takes no writes; is it blocked, or a long `tandem index` at work?")
 
     async def _write_once(
         self,
@@ -151,9 +166,6 @@ class Writer:
         marks = {one: self._layout.mark(kind, one) for one in ids}
         found = await self._cluster.records(index, list(marks.values()))
         decisions = {one: decide(one, found.get(marks[one])) for one in ids}
-        for decision in decisions.values():
-            if decision.record is not None and decision.record.stored is not None:
-                json_from(decision.record.stored)  # what is no text must fail before anything is written
         new = [one for one, decision in decisions.items() if decision.record and not decision.record.ordinal]
         lacking = [one for one in new if one not in given]
         given.update(zip(lacking, await self._layout.ordinals(kind, len(lacking)), strict=True))
@@ -181,7 +193,7 @@ class Writer:
                 again.append(one)
                 if isinstance(failure_of(item["error"]["type"], item["status"]), IndexMovedError):
                     self._layout.forget(kind)
-            elif item["status"] == 400:
+            elif item["status"] in (400, 413):
                 refused[one] = item["error"]["reason"]
             else:
                 raise failure_of(item["error"]["type"], item["status"])
@@ -204,27 +216,25 @@ class Writer:
 
 
 def _may_pass(item: dict[str, Any]) -> bool:
-    """Whether a write was turned away for now: the queue is full, or the index is being replaced."""
+    """Whether a write was turned away for now, because the index is being replaced."""
     kind = item["error"]["type"]
     if kind == "cluster_block_exception":
         return bool(item["status"] != TOO_MANY_REQUESTS)  # 429 with a block is a full disk, which does not pass
-    return bool(item["status"] == TOO_MANY_REQUESTS or kind == "index_not_found_exception")
+    return bool(kind == "index_not_found_exception")
 
 
 def apply(
     kind: Kind, mark: str, document_id: str, found: Record | None, patches: Sequence[Patch]
-) -> tuple[Decision, list[PatchOutcome]]:
+) -> tuple[Decision, list[PatchOutcome | Refused]]:
     """Patches of one id applied in order to what is there."""
     before: Stored | None = None if found is None else found.stored
     tombstone = None if found is None else found.tombstone
     draft = Draft(None if found is None else found.ordinal, before, before)
-    outcomes = []
+    outcomes: list[PatchOutcome | Refused] = []
     for patch in patches:
-        if tombstone is not None:
-            if not tombstone.yields_to(patch):
-                outcomes.append(PatchOutcome.DELETED)
-                continue
-            tombstone = None
+        if draft.after is None and tombstone is not None and not tombstone.yields_to(patch):
+            outcomes.append(PatchOutcome.DELETED)
+            continue
         outcomes.append(draft.apply(kind, patch))
     after = draft.after
     if after is None or after == before:

@@ -11,16 +11,17 @@ from threading import Lock
 
 from pyroaring import BitMap
 
-from gateway.adapters.drafts import Draft, Tombstone, checked_ids, is_id
+from gateway.adapters.drafts import Draft, Tombstone, bad_id, checked_ids, is_id
 from gateway.adapters.mirrored import facets_of, found, page_of
 from gateway.adapters.sqlite import document_rows, text_index, tombstones
 from gateway.adapters.sqlite.database import Database
 from gateway.adapters.sqlite.text_index import TextIndex
 from gateway.adapters.sqlite.tombstones import Tombstones
 from gateway.adapters.term_postings import TextMatch
-from recommender.documents import Changes, Document, Kind, Patch, PatchOutcome
+from recommender.documents import Changes, Document, Kind, Patch, PatchOutcome, Refused
 from recommender.filters import Filter
 from recommender.mirror import Mirror
+from recommender.ports import OnRebuild
 from recommender.search import Facet, FacetRequest, SearchPage, SearchRequest
 
 SCHEMA = 1
@@ -55,6 +56,11 @@ class SqliteCatalogue:
     def close(self) -> None:
         """Close the file. May be called twice."""
         self._database.close()
+
+    @property
+    def identity(self) -> str:
+        """Tells this catalogue, whose ordinals mean nothing in another, from every other."""
+        return self._tombstones.mark(Kind.JOB, "").hex()[:16]
 
     async def mirror(self, kind: Kind) -> Mirror:
         """See Catalogue. One point read when nothing has changed."""
@@ -139,31 +145,34 @@ class SqliteCatalogue:
 
         return await asyncio.to_thread(read)
 
-    async def upsert(self, kind: Kind, patches: Sequence[Patch]) -> list[PatchOutcome]:
-        """See CatalogueWriter. One transaction: all of them or, when it raises, none.
+    async def upsert(self, kind: Kind, patches: Sequence[Patch]) -> list[PatchOutcome | Refused]:
+        """See CatalogueWriter. One transaction: when it raises, nothing was written.
 
         A patch that changes nothing but `updated_at_ms` is UNCHANGED and takes no revision. A deleted document is
         revived, under its old ordinal, by a patch with an `updated_at_ms` newer than the deletion.
-        Raises BadInputError for an id that is not 1 to 256 bytes of UTF-8.
         """
         return await asyncio.to_thread(self._upsert, kind, patches)
 
-    def _upsert(self, kind: Kind, patches: Sequence[Patch]) -> list[PatchOutcome]:
-        ids = checked_ids(patch.id for patch in patches)
+    def _upsert(self, kind: Kind, patches: Sequence[Patch]) -> list[PatchOutcome | Refused]:
+        ids = list(dict.fromkeys(patch.id for patch in patches if is_id(patch.id)))
         with self._database.writing() as connection:
             drafts = document_rows.drafts_of(connection, kind, ids)
             buried = self._tombstones.find(connection, kind, [one for one in ids if one not in drafts])
-            outcomes = []
+            outcomes: list[PatchOutcome | Refused] = []
             for patch in patches:
-                if (tombstone := buried.get(patch.id)) is not None:
-                    if not tombstone.yields_to(patch):
-                        outcomes.append(PatchOutcome.DELETED)
-                        continue
-                    self._tombstones.lift(connection, kind, patch.id)
-                    drafts[patch.id] = Draft(tombstone.ordinal, None, None)
-                    del buried[patch.id]
-                draft = drafts.setdefault(patch.id, Draft(None, None, None))
+                if not is_id(patch.id):
+                    outcomes.append(Refused(bad_id(patch.id)))
+                    continue
+                tombstone = buried.get(patch.id)
+                if tombstone is not None and not tombstone.yields_to(patch):
+                    outcomes.append(PatchOutcome.DELETED)
+                    continue
+                ordinal = None if tombstone is None else tombstone.ordinal
+                draft = drafts.setdefault(patch.id, Draft(ordinal, None, None))
                 outcomes.append(draft.apply(kind, patch))
+                if tombstone is not None and draft.after is not None:
+                    self._tombstones.lift(connection, kind, patch.id)
+                    del buried[patch.id]
             document_rows.write(connection, kind, drafts)
         return outcomes
 
@@ -210,17 +219,21 @@ class SqliteCatalogue:
                 return None
         return self._tombstones.mark(kind, document_id).hex()[:32]
 
-    async def rebuild(self) -> int:
+    async def rebuild(self, on_progress: OnRebuild | None = None) -> int:
         """See CatalogueWriter. One transaction: readers see the old index until it is done."""
-        return await asyncio.to_thread(self._rebuild)
+        return await asyncio.to_thread(self._rebuild, on_progress)
 
-    def _rebuild(self) -> int:
+    def _rebuild(self, on_progress: OnRebuild | None) -> int:
         count = 0
         with self._database.writing() as connection:
             for kind in Kind:
+                done, total = 0, document_rows.count(connection, kind)
                 text_index.recreate(connection, kind)
                 rows = document_rows.stored_rows(connection, kind)
                 while batch := list(islice(rows, PAGE)):
                     text_index.add(connection, kind, batch)
-                    count += len(batch)
+                    done += len(batch)
+                    if on_progress is not None:
+                        on_progress(kind, done, total)
+                count += done
         return count

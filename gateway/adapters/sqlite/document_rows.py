@@ -153,6 +153,12 @@ def remove(connection: sqlite3.Connection, kind: Kind, document_id: str) -> tupl
     return ordinal, stored_from(json).get(UPDATED_AT), revision
 
 
+def count(connection: sqlite3.Connection, kind: Kind) -> int:
+    """How many documents there are."""
+    (found,) = connection.execute(f"SELECT count(*) FROM {TABLE[kind]}").fetchone()  # noqa: S608 - a name of ours
+    return int(found)
+
+
 def stored_rows(connection: sqlite3.Connection, kind: Kind) -> Iterator[tuple[int, Stored]]:
     """Every document's ordinal and stored form."""
     for ordinal, json in connection.execute(f"SELECT ordinal, document FROM {TABLE[kind]}"):  # noqa: S608
