@@ -85,11 +85,9 @@ def top_lists(scorer: Scorer, trial: Trial, k: int) -> metrics.Lists:
     for start in range(0, len(trial.talents), batch):
         talents = trial.talents[start : start + batch]
         scores = scorer.scores(talents)
-        scores[:, ~trial.candidates] = -np.inf
-        seen = trial.seen[talents]
-        scores[np.repeat(np.arange(len(talents)), np.diff(seen.indptr)), seen.indices] = -np.inf
+        hide(scores, trial.seen[talents], trial.candidates)
         places = min(k, jobs)
-        best = np.sort(_first_of_ties(scores, _best(scores, places)), axis=1)
+        best = np.sort(_first_of_ties(scores, best_columns(scores, places)), axis=1)
         values = np.take_along_axis(scores, best, axis=1)
         order = np.argsort(-values, axis=1, kind="stable")
         best, values = np.take_along_axis(best, order, axis=1), np.take_along_axis(values, order, axis=1)
@@ -97,7 +95,13 @@ def top_lists(scorer: Scorer, trial: Trial, k: int) -> metrics.Lists:
     return lists
 
 
-def _best(scores: Scores, places: int) -> npt.NDArray[np.intp]:
+def hide(scores: Scores, seen: sp.csr_matrix, candidates: npt.NDArray[np.bool_]) -> None:
+    """Set -inf, in place, where a talent (row) has seen a job or nobody may be recommended it."""
+    scores[:, ~candidates] = -np.inf
+    scores[np.repeat(np.arange(len(scores)), np.diff(seen.indptr)), seen.indices] = -np.inf
+
+
+def best_columns(scores: Scores, places: int) -> npt.NDArray[np.intp]:
     """Columns of the `places` largest scores of each row, in no order.
 
     Wide rows are cut into groups first: the largest are in the groups with the largest maxima, and finding those is a

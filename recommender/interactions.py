@@ -58,6 +58,10 @@ class EventTable:
         """The events that had happened by then; those without a time always had."""
         return self.take(self.at_ms <= as_of_ms)
 
+    def transposed(self) -> EventTable:
+        """The same events with talents and jobs in each other's place: what learns of jobs learns of talents then."""
+        return replace(self, talent_ids=self.job_ids, job_ids=self.talent_ids, talent=self.job, job=self.talent)
+
     @property
     def newest_ms(self) -> int | None:
         """Time of the newest event, None when none has a time."""

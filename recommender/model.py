@@ -26,6 +26,7 @@ class Hyperparameters:
     seed: of the initial factors.
     popularity: what the most popular job gains in every talent's list, the others in proportion; 0 is exactly off.
     neighbours, talent_neighbours: weight of the neighbour sum in lists of jobs and of talents; 0 is exactly off.
+    likeness: what the neighbours were found by, the numbers of `likeness.Likeness` in their order.
     """
 
     factors: int = 64
@@ -37,6 +38,7 @@ class Hyperparameters:
     popularity: float = 0.0
     neighbours: float = 0.0
     talent_neighbours: float = 0.0
+    likeness: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

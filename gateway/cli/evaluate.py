@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from gateway.wiring import Stores
     from recommender.evaluation import ServedRow, Trial
     from recommender.interactions import EventTable
+    from recommender.recipe import Recipe
     from recommender.splits import Split
-    from recommender.training import Recipe
 
 KS = (10, 20, 100)
-NAMES = {"popularity": "popularity", "item_knn": "item-kNN", "rp3beta": "RP3beta", "als": "ALS"}
+NAMES = {"popularity": "popularity", "item_knn": "item-kNN", "rp3beta": "RP3beta", "als": "ALS", "served": "served"}
 _METRICS = (("recall", "Recall"), ("ndcg", "NDCG"), ("map", "MAP"), ("coverage", "coverage"), ("gini", "Gini"))
 
 
@@ -110,9 +110,10 @@ def compare(
 
     against: lists served today, measured beside ours as "against".
     """
+    from recommender.choice import choose_recipe
     from recommender.evaluation import build_trial, evaluate, lists_served, measure
     from recommender.splits import split_events
-    from recommender.training import choose_recipe, contenders
+    from recommender.training import contenders
 
     split = split_events(table, seed=seed)
     trial = build_trial(split, seed=seed)

@@ -36,10 +36,11 @@ async def train_and_publish(
     The same model comes out with and without `evaluate`. trained_at_ms and nonce make the version.
     Raises BadInputError when there is nothing to learn from.
     """
+    from recommender.choice import choose_recipe
     from recommender.documents import Kind
     from recommender.interactions import affinity
     from recommender.splits import split_events
-    from recommender.training import carried_over, choose_recipe, train
+    from recommender.training import train
 
     console = console or Console()
     metrics: Mapping[str, Mapping[str, float]] = {}
@@ -98,7 +99,8 @@ def _print_model(stores: Stores, model: Model, console: Console) -> None:
         f"{len(model.talents.ordinals):,} talents, {len(model.jobs.ordinals):,} jobs; "
         f"{hyper.factors} factors, regularization {hyper.regularization:.4g}, "
         f"alpha {hyper.alpha:.4g}, {hyper.iterations} iterations, {decay}, "
-        f"popularity {hyper.popularity:g}.",
+        f"popularity {hyper.popularity:.4g}; neighbours {hyper.neighbours:g} in lists of jobs, "
+        f"{hyper.talent_neighbours:g} in lists of talents.",
         highlight=False,
         markup=False,
     )

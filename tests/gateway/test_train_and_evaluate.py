@@ -53,7 +53,7 @@ async def test_training_publishes_the_model_with_what_every_algorithm_reached(da
         await train_on(opened)
         model = opened.models.load(opened.models.current() or "")
     manifest = model.manifest
-    assert set(manifest.metrics) == {"popularity", "item_knn", "rp3beta", "als"}
+    assert set(manifest.metrics) == {"popularity", "item_knn", "rp3beta", "als", "served"}
     assert manifest.metrics["als"]["recall@10"] > manifest.metrics["popularity"]["recall@10"]
     assert (manifest.events, manifest.watermark, manifest.trained_at_ms) == (800, 800, NOW_MS)
     assert model.side(Kind.TALENT).factors.shape == (80, manifest.hyperparameters.factors)
@@ -131,7 +131,7 @@ def test_evaluate_writes_every_metric_as_json_and_publishes_nothing(
     assert ended.value.code in (0, None)
     assert "The lists of --against flatter themselves" in capsys.readouterr().out
     document = orjson.loads((tmp_path / "o.json").read_bytes())
-    assert list(document["metrics"]) == ["popularity", "item_knn", "rp3beta", "als", "against"]
+    assert list(document["metrics"]) == ["popularity", "item_knn", "rp3beta", "als", "served", "against"]
     assert set(document["metrics"]["als"]) == {"recall@5", "ndcg@5", "map@5", "coverage@5", "gini@5"}
     assert document["split"] == "time"
     assert not (data_dir / "models" / "CURRENT").exists()
@@ -141,7 +141,7 @@ def test_evaluate_prints_json_alone_to_a_pipe(data_dir: Path, capsys: pytest.Cap
     filled()
     with pytest.raises(SystemExit):
         main(["evaluate", "--json", "-"])
-    assert set(orjson.loads(capsys.readouterr().out)["metrics"]) == {"popularity", "item_knn", "rp3beta", "als"}
+    assert set(orjson.loads(capsys.readouterr().out)["metrics"]) == {"popularity", "item_knn", "rp3beta", "als", "served"}
 
 
 def test_a_log_that_cannot_be_measured_fails_with_a_reason(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from recommender import baselines
+from recommender import likeness
 from recommender.baselines import SHRINKAGE, Popularity, item_knn, rp3beta
+from recommender.likeness import Likeness, neighbour_rows
 
 
 def random_history(talents: int = 30, jobs: int = 20, seed: int = 0) -> sp.csr_matrix:
@@ -42,15 +43,27 @@ def test_rp3beta_is_the_walk_held_back_by_popularity() -> None:
     np.testing.assert_allclose(rp3beta(history, beta=0.4).scores(np.arange(30)), expected, rtol=1e-5)
 
 
+def test_likenesses_asked_for_together_are_those_asked_for_alone() -> None:
+    asked = [Likeness(1, 0.5, 0.2), Likeness(0.5, 0.5, 0.5, 5), Likeness(1, 1, 0)]
+    for likeness_, rows in zip(asked, neighbour_rows(random_history(), asked), strict=True):
+        (alone,) = neighbour_rows(random_history(), [likeness_])
+        assert (rows != alone).nnz == 0
+    history = (random_history().toarray() > 0).astype(float)
+    popularity, lengths = history.sum(axis=0), np.maximum(history.sum(axis=1, keepdims=True), 1)
+    expected = history.T @ (history / lengths**0.5) / (np.outer(popularity**0.5, popularity**0.5) + 5)
+    np.fill_diagonal(expected, 0)
+    np.testing.assert_allclose(neighbour_rows(random_history(), asked)[1].toarray(), expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize("build", [item_knn, rp3beta])
 def test_blocks_change_nothing(build: object, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = build(random_history()).scores(np.arange(30))  # type: ignore[operator]
-    monkeypatch.setattr(baselines, "_CHUNK_CELLS", 50)
+    monkeypatch.setattr(likeness, "_CHUNK_CELLS", 50)
     assert np.array_equal(whole, build(random_history()).scores(np.arange(30)))  # type: ignore[operator]
 
 
 def test_only_the_nearest_neighbours_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(baselines, "NEIGHBOURS", 1)
+    monkeypatch.setattr(likeness, "NEIGHBOURS", 1)
     # Jobs 0 and 1 share two talents, 0 and 2 one.
     history = sp.csr_matrix(np.array([[1, 1, 0], [1, 1, 1], [1, 0, 0]], dtype=np.float32))
     scores = item_knn(history).scores(np.array([2]))
@@ -63,9 +76,9 @@ def test_dislikes_are_no_neighbourhood() -> None:
 
 
 def test_a_history_beyond_the_limit_is_thinned_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(baselines, "LONGEST_HISTORY", 4)
+    monkeypatch.setattr(likeness, "LONGEST_HISTORY", 4)
     history = sp.csr_matrix(np.ones((2, 10), dtype=np.float32))
-    thinned = baselines._shortened(history)
+    thinned = likeness._shortened(history)
     assert np.diff(thinned.indptr).tolist() == [4, 4]
     assert thinned.indices[:4].tolist() == [2, 4, 7, 9]
 

@@ -83,7 +83,7 @@ def test_the_best_are_found_however_wide_the_rows(jobs: int, places: int, distin
     places = min(places, jobs)
     scores = rng.integers(0, distinct, (3, jobs)).astype(np.float32)
     scores[rng.random((3, jobs)) < 0.3] = -np.inf
-    best = evaluation._best(scores, places)
+    best = evaluation.best_columns(scores, places)
     found = np.sort(np.take_along_axis(scores, best, axis=1), axis=1)
     assert np.array_equal(found, np.sort(scores, axis=1)[:, jobs - places :])
 

@@ -8,23 +8,16 @@ import pytest
 import scipy.sparse as sp
 
 from recommender.als import fold_in
+from recommender.choice import choose_recipe
 from recommender.documents import Kind
 from recommender.errors import BadInputError
 from recommender.evaluation import build_trial, evaluate
 from recommender.events import Event, EventType
 from recommender.interactions import EventTable, affinity, pair_weights, table_from_events
 from recommender.model import Model
+from recommender.recipe import Recipe, carried_over, default_recipe, resolve
 from recommender.splits import split_events
-from recommender.training import (
-    Recipe,
-    carried_over,
-    choose_recipe,
-    contenders,
-    default_recipe,
-    resolve,
-    train,
-    version_of,
-)
+from recommender.training import contenders, train, version_of
 from tests.factories import DAY_MS, NOW_MS, event
 
 SMALL = Recipe(factors=4, strength=10.0, shrinkage=1.0, half_life_days=30.0)
@@ -67,7 +60,7 @@ def test_als_beats_popularity_and_a_shuffled_log_does_not() -> None:
         return {name: measured["ndcg@10"] for name, measured in evaluate(algorithms, build_trial(split), (10,))}
 
     real = scores(taste_events())
-    assert set(real) == {"popularity", "item_knn", "rp3beta", "als"}
+    assert set(real) == {"popularity", "item_knn", "rp3beta", "als", "served"}
     assert real["als"] > 1.5 * real["popularity"]
     rng = np.random.default_rng(1)
     shuffled = [
@@ -178,7 +171,7 @@ def test_a_talent_whose_history_leads_nowhere_is_recommended_what_is_popular() -
     seen = table.job_ids.index("cave")
     ranked = [
         np.argsort(-np.delete(algorithms[name]().scores(hermit)[0], seen))[:10].tolist()
-        for name in ("als", "popularity")
+        for name in ("served", "popularity")
     ]
     assert ranked[0] == ranked[1]
 
@@ -200,12 +193,12 @@ def test_confidence_is_weak_in_a_dense_log_and_strong_in_a_sparse_one() -> None:
     """Figures of logs on which both were measured: docs/decisions/0006-default-hyperparameters.md."""
     dense = default_recipe(sp.random_array((200, 3280), density=0.065, rng=1).tocsr())
     assert (dense.strength, dense.shrinkage) == (pytest.approx(4.6, rel=0.02), pytest.approx(7.2, rel=0.02))
-    assert dense.popularity == 0.001
+    assert (dense.popularity, dense.neighbours) == (0.003, 0.3)
     sparse = default_recipe(sp.random_array((5000, 2680), density=0.0018, rng=1).tocsr())
     assert (sparse.strength, sparse.shrinkage) == (pytest.approx(65.8, rel=0.02), pytest.approx(2.43, rel=0.02))
-    assert sparse.popularity == pytest.approx(0.0057, rel=0.02)
+    assert sparse.popularity == pytest.approx(0.057, rel=0.02)
     twice = default_recipe(sp.random_array((3448, 6915), density=0.00033, rng=1).tocsr())  # two events per talent
-    assert twice.popularity == pytest.approx(0.06, rel=0.05)
+    assert twice.popularity == pytest.approx(0.59, rel=0.05)
 
 
 def test_a_log_too_small_to_measure_on_keeps_the_formula() -> None:

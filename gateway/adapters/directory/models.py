@@ -330,7 +330,7 @@ def _manifest(version: str, document: Mapping[str, Any]) -> Manifest:
             as_of_ms=document["as_of_ms"],
             watermark=document["watermark"],
             events=document["events"],
-            hyperparameters=Hyperparameters(**document["hyperparameters"]),
+            hyperparameters=_hyperparameters(document["hyperparameters"]),
             metrics={
                 group: {name: math.nan if value is None else value for name, value in values.items()}
                 for group, values in document["metrics"].items()
@@ -339,6 +339,14 @@ def _manifest(version: str, document: Mapping[str, Any]) -> Manifest:
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise _refused(version, f"its {MANIFEST} was written by another version of Tandem ({error})") from error
+
+
+def _hyperparameters(stored: Mapping[str, Any]) -> Hyperparameters:
+    """JSON has no tuples, and a model from before neighbours no likeness."""
+    fields: dict[str, Any] = dict(stored)
+    if "likeness" in fields:
+        fields["likeness"] = tuple(fields["likeness"])
+    return Hyperparameters(**fields)
 
 
 def _arrays(version: str, path: Path, document: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:

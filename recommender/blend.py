@@ -1,0 +1,194 @@
+"""Factors, neighbours and popularity over a training matrix: each by itself, side by side, and summed as serving does.
+
+Everything speaks of jobs for talents; handed the transposed matrix and the other side's factors, of talents for jobs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from recommender.als import fold_in_many, side_of
+from recommender.baselines import Scores
+from recommender.evaluation import best_columns, hide
+from recommender.likeness import neighbour_rows
+from recommender.metrics import Lists
+from recommender.model import Hyperparameters, Neighbours, Side
+from recommender.recipe import Recipe
+
+K = 20  # what is measured when choosing, and what "the best" of a talent are where signals are made comparable
+PLACES = 60  # the best of each signal; a blend of signals has its first 20 among them, but for oddities
+SAMPLE = 500  # talents whose best scores say how large scores are: their mean is then within some 3 %
+ALONE = 0.001  # of popularity beside factors alone: decides where they say nothing, around 1e-18, and is else silent
+_BLOCK_CELLS = 16_000_000  # scores of one block: 64 MB, over all signals
+
+Talents = npt.NDArray[np.intp]
+
+
+class FoldedIn:
+    """Scores by factors and the prior: each asked talent is folded in from its whole history when its turn comes."""
+
+    def __init__(self, history: sp.csr_matrix, jobs: Side, hyper: Hyperparameters) -> None:
+        self.history, self.jobs, self.hyper = history, jobs, hyper
+
+    def scores(self, talents: Talents) -> Scores:
+        """talents × jobs."""
+        folded = fold_in_many(self.jobs, self.history[talents], self.hyper).astype(np.float32)
+        scores: Scores = folded @ self.jobs.factors.T
+        if self.hyper.popularity > 0:
+            scores += popularity_of(self.history) * np.float32(self.hyper.popularity)
+        return scores
+
+    def with_popularity(self, popularity: float) -> FoldedIn:
+        """The same fit under another weight of popularity."""
+        return FoldedIn(self.history, self.jobs, replace(self.hyper, popularity=popularity))
+
+    def transposed(self) -> FoldedIn:
+        """Scores of talents for jobs: jobs are folded in against the factors of all talents."""
+        talents = side_of(fold_in_many(self.jobs, self.history, self.hyper).astype(np.float32))
+        return FoldedIn(self.history.T.tocsr(), talents, self.hyper)
+
+
+class Blended:
+    """The served score: factors, what neighbours add and the prior of popularity."""
+
+    def __init__(self, factors: FoldedIn, neighbours: sp.csr_matrix) -> None:
+        self._factors, self._voiced = factors, voiced(factors.history)
+        self._neighbours = neighbours * np.float32(factors.hyper.neighbours)
+
+    def scores(self, talents: Talents) -> Scores:
+        """talents × jobs."""
+        scores = self._factors.scores(talents)
+        added = (self._voiced[talents] @ self._neighbours).tocoo()
+        scores[added.row, added.col] += added.data
+        return scores
+
+
+def voiced(history: sp.csr_matrix) -> sp.csr_matrix:
+    """How much each acted-on job says; as `neighbours.voices`, for all talents, in float32."""
+    said = history.copy()
+    said.data = (said.data > 0).astype(np.float32)
+    counts = np.asarray(said.sum(axis=1)).ravel()
+    said.data /= np.repeat(np.sqrt(np.maximum(counts, 1)), np.diff(said.indptr)).astype(np.float32)
+    said.eliminate_zeros()
+    return said
+
+
+def popularity_of(history: sp.csr_matrix) -> Scores:
+    """Positive weight of each job, the largest 1; as `content.popularity_bias` scales it."""
+    sums = np.asarray(history.maximum(0).sum(axis=0, dtype=np.float64)).ravel().astype(np.float32)
+    largest = sums.max(initial=0.0)
+    found: Scores = sums / largest if largest > 0 else sums
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """The best few jobs of each asked talent by each signal, and the value of every signal there.
+
+    Shapes: columns, factors and each of neighbours (talents × places), popularity likewise. Where a place is empty
+    the factors say -inf.
+    """
+
+    columns: npt.NDArray[np.int64]
+    factors: Scores
+    neighbours: Sequence[Scores]
+    popularity: Scores
+
+    @property
+    def typical(self) -> float:
+        """How large the best K scores by factors are: root mean square. 1 where there are none."""
+        return _typical(self.factors) or 1.0
+
+    def neighbour_scale(self, of: int) -> float:
+        """What makes the best K neighbour sums as large as that."""
+        return self.typical / (_typical(self.neighbours[of]) or self.typical)
+
+    def lists(self, of: int, neighbours: float, popularity: float) -> Lists:
+        """The K best jobs under relative weights (see Recipe), -1 where there are fewer."""
+        scores = self.factors + np.float32(popularity_weight(self.typical, neighbours, popularity)) * self.popularity
+        if neighbours > 0:
+            scores += np.float32(neighbours * self.neighbour_scale(of)) * self.neighbours[of]
+        places = min(K, scores.shape[1])
+        best = np.argpartition(scores, scores.shape[1] - places, axis=1)[:, scores.shape[1] - places :]
+        best = np.take_along_axis(best, np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1), axis=1)
+        lists = np.full((len(scores), K), -1, dtype=np.int64)
+        found = np.isfinite(np.take_along_axis(scores, best, axis=1))
+        lists[:, :places] = np.where(found, np.take_along_axis(self.columns, best, axis=1), -1)
+        return lists
+
+
+def popularity_weight(typical: float, neighbours: float, popularity: float) -> float:
+    """What the most popular job gains in absolute terms; see Recipe."""
+    return popularity * typical * (1 + neighbours)
+
+
+def _typical(scores: Scores) -> float:
+    places = min(K, scores.shape[1])
+    if not places or not len(scores):
+        return 0.0
+    best = np.partition(scores, scores.shape[1] - places, axis=1)[:, scores.shape[1] - places :]
+    found = best[np.isfinite(best)].astype(np.float64)
+    return float(np.sqrt(np.mean(found * found))) if len(found) else 0.0
+
+
+def build_pool(
+    factors: FoldedIn,
+    neighbours: Sequence[sp.csr_matrix],
+    talents: Talents,
+    seen: sp.csr_matrix,
+    candidates: npt.NDArray[np.bool_],
+) -> Pool:
+    """Of asked talents. seen: talents × jobs that are never recommended; candidates: mask of the jobs that may be."""
+    said, popularity = voiced(factors.history), popularity_of(factors.history)
+    jobs = len(popularity)
+    places = min(PLACES, jobs)
+    # Popular jobs are seen more often than others: more of them are looked at.
+    popular = np.argsort(-np.where(candidates, popularity, -1), kind="stable")[: 3 * places]
+    size = max(1, _BLOCK_CELLS // (jobs * (1 + len(neighbours)))) if jobs else 1
+    parts: list[tuple[npt.NDArray[np.int64], list[Scores]]] = []
+    for start in range(0, len(talents), size):
+        asked = talents[start : start + size]
+        signals = [factors.scores(asked), *((said[asked] @ rows).toarray() for rows in neighbours)]
+        for signal in signals:
+            hide(signal, seen[asked], candidates)
+        nominated = [best_columns(signal, places) for signal in signals]
+        columns = np.sort(np.hstack([*nominated, np.tile(popular, (len(asked), 1))]), axis=1)
+        values = [np.take_along_axis(signal, columns, axis=1) for signal in signals]
+        values[0][:, 1:][columns[:, 1:] == columns[:, :-1]] = -np.inf
+        for value in values[1:]:
+            value[~np.isfinite(values[0])] = 0.0
+        parts.append((columns, values))
+    columns = np.concatenate([part[0] for part in parts])
+    by_signal = [np.concatenate(of) for of in zip(*(part[1] for part in parts), strict=True)]
+    return Pool(columns, by_signal[0], by_signal[1:], popularity[columns])
+
+
+def fit_neighbours(
+    history: sp.csr_matrix, jobs: Side, hyper: Hyperparameters, recipe: Recipe, seed: int
+) -> tuple[sp.csr_matrix, float]:
+    """The neighbour rows, scaled so that weights mean the same on every log, and what scores by factors are like.
+
+    history: talents × jobs, the very matrix that the factors were fitted to.
+    """
+    (rows,) = neighbour_rows(history, [recipe.likeness])
+    spoken = np.flatnonzero(np.diff(history.maximum(0).indptr))
+    if len(spoken) > SAMPLE:
+        spoken = np.sort(np.random.default_rng(seed).choice(spoken, SAMPLE, replace=False))
+    if not len(spoken):
+        return rows, 1.0
+    known = np.bincount(history.indices, minlength=history.shape[1]) > 0
+    pool = build_pool(FoldedIn(history, jobs, hyper), [rows], spoken, history, known)
+    rows.data *= np.float32(pool.neighbour_scale(0))
+    rows.eliminate_zeros()
+    return rows, pool.typical
+
+
+def stored(rows: sp.csr_matrix) -> Neighbours:
+    """Neighbour rows as a model holds them."""
+    rows.sort_indices()
+    return Neighbours(rows.indptr.astype(np.int64), rows.indices.astype(np.int32), rows.data.astype(np.float32))

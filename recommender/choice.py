@@ -1,0 +1,202 @@
+"""Hyper-parameters for a log, chosen on a split inside it: a few trial fits, then the blend of their signals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
+
+from recommender import metrics as measures
+from recommender.als import fit_jobs, side_of
+from recommender.blend import ALONE, FoldedIn, K, Pool, build_pool
+from recommender.evaluation import Trial, build_trial, top_lists
+from recommender.interactions import DAY_MS, UNKNOWN_TIME, EventTable, affinity
+from recommender.likeness import Likeness, neighbour_rows
+from recommender.metrics import Lists
+from recommender.recipe import LIKENESS, SEED, Recipe, carried_over, default_recipe, resolve
+from recommender.splits import Split, split_events
+
+OnTrial = Callable[[int, int], None]  # (trials done, at most of how many)
+Gains = npt.NDArray[np.float64]
+
+WIDE_FACTORS = 128
+WIDE_MARGIN = 0.02  # a wider model costs in proportion at every request, so it has to pay for itself
+HALF_LIVES_DAYS = (30.0, 90.0, 365.0)  # tried; none stands without need
+TRIAL_ITERATIONS = 8  # enough to rank candidates
+TRIAL_TALENTS = 4_000
+BLEND_TALENTS = 1_500  # every one of them is asked a hundred times
+TRIAL_PAIRS = 400_000  # of a larger log a share of the talents stands for the rest, so the choice stays cheap
+FEWEST_TALENTS = 50  # below, a validation split says nothing and the formula stands
+MOST_TRIALS = 17  # and one for each blend
+
+LIKENESSES = (LIKENESS, Likeness(1, 1, 0.2), Likeness(1, 0.5, 0.5), Likeness(0.5, 0.5, 0.5, 5))  # tried
+NEIGHBOURS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)  # tried
+POPULARITIES = (0.03, 0.3, 1.0)  # tried, beside the formula's
+CLEARLY = 1.0  # standard errors
+SPLITS = 3  # of a log that is split at random and has too few talents for one of them
+
+
+@dataclass(slots=True)
+class _Search:
+    """Hill climbing over recipes on one validation split, by the factors alone. Remembers what it measured."""
+
+    split: Split
+    trial: Trial
+    seed: int
+    on_trial: OnTrial
+    measured: dict[Recipe, Gains] = field(default_factory=dict)
+    done: int = 0
+
+    def gains(self, recipe: Recipe) -> Gains:
+        """recall@20 + ndcg@20 of each asked talent."""
+        if recipe not in self.measured:
+            lists = top_lists(fitted(self.split, recipe, self.seed).with_popularity(ALONE), self.trial, K)
+            self.measured[recipe] = gains_of(lists, self.trial)
+            self.step()
+        return self.measured[recipe]
+
+    def step(self) -> None:
+        """One more trial is done."""
+        self.done += 1
+        self.on_trial(self.done, MOST_TRIALS + 2)
+
+    def better(
+        self, best: Recipe, candidates: Sequence[Recipe], margin: float = 0.0, standard_errors: float = 1.0
+    ) -> Recipe:
+        """The best of all; a candidate must win by that much, and by `margin` of the incumbent's mean."""
+        for candidate in candidates:
+            if candidate not in self.measured and len(self.measured) >= MOST_TRIALS:
+                break
+            difference = self.gains(candidate) - self.gains(best)
+            error = float(difference.std() / np.sqrt(len(difference)))
+            if difference.mean() > max(standard_errors * error, margin * self.gains(best).mean()):
+                best = candidate
+        return best
+
+
+def choose_recipe(table: EventTable, *, seed: int = SEED, on_trial: OnTrial = lambda done, of: None) -> Recipe:
+    """Hyper-parameters for a log, by a short hill climb from the formula's on a split inside `table`.
+
+    Deterministic; sees nothing but `table`. At most `MOST_TRIALS` fits of `TRIAL_ITERATIONS` over `TRIAL_PAIRS`, and
+    one more for each direction's blend. With too few talents to measure on, the formula stands.
+    """
+    everything = affinity(table, None, None)
+    split = split_events(_sampled(table, seed), seed=seed)
+    trial = build_trial(split, TRIAL_TALENTS, seed)
+    if trial.population < FEWEST_TALENTS:
+        return default_recipe(everything)
+    part = affinity(split.train, None, None)
+    start = default_recipe(part)
+    search = _Search(split, trial, seed, on_trial)
+    best = search.better(start, [replace(start, half_life_days=days) for days in _half_lives(split.train)])
+    for _ in range(2):
+        before = best
+        for name, factor in (("shrinkage", 1.6), ("strength", 2.5)):
+            value = getattr(best, name)
+            best = search.better(
+                best, [replace(best, **{name: value * factor}), replace(best, **{name: value / factor})]
+            )
+        if best == before:
+            break
+    best = search.better(best, [replace(best, factors=WIDE_FACTORS)], margin=WIDE_MARGIN)
+    if best.factors == WIDE_FACTORS:
+        # Where many patterns pay, weak ones may as well, and a step of the climb is too short to see it. On the widest
+        # and sparsest logs a gain of 5 % stays within the error, so the better mean decides between these two.
+        weak = replace(best, strength=best.strength / 2, shrinkage=best.shrinkage / 6)
+        best = search.better(best, [weak], standard_errors=0.0)
+    splits = [split]
+    if split.cut_ms is None and trial.population < BLEND_TALENTS:
+        splits += [split_events(table, seed=seed + other) for other in range(1, SPLITS)]
+    best = choose_blend(splits, best, seed)
+    search.step()
+    best = replace(best, talent_neighbours=choose_talent_neighbours(split, best, seed))
+    search.step()
+    return carried_over(best, part, everything)
+
+
+def fitted(split: Split, recipe: Recipe, seed: int) -> FoldedIn:
+    """Factors of a few iterations, learnt from the split's train part."""
+    matrix = affinity(split.train, recipe.half_life_days, split.train.newest_ms)
+    hyper = resolve(replace(recipe, iterations=min(recipe.iterations, TRIAL_ITERATIONS)), matrix, seed)
+    return FoldedIn(matrix, side_of(fit_jobs(matrix, hyper)), hyper)
+
+
+def gains_of(lists: Lists, trial: Trial) -> Gains:
+    """recall@20 + ndcg@20 of each asked talent: what every choice goes by."""
+    hits = measures.hits_of(lists, trial.relevance)
+    gains: Gains = measures.recall(hits, trial.relevant, K) + measures.ndcg(hits, trial.relevant, K)
+    return gains
+
+
+def choose_blend(splits: Sequence[Split], recipe: Recipe, seed: int) -> Recipe:
+    """The recipe with the likeness and the weights that gain most beside its factors."""
+    trials, pools = [], []
+    for split in splits:
+        trials.append(build_trial(split, BLEND_TALENTS, seed))
+        factors = fitted(split, recipe, seed)
+        rows = neighbour_rows(factors.history, LIKENESSES)
+        pools.append(build_pool(factors, rows, trials[-1].talents, trials[-1].seen, trials[-1].candidates))
+    popularities = sorted({recipe.popularity, *POPULARITIES})
+    blends = list(product(range(len(LIKENESSES)), NEIGHBOURS, popularities))
+    of, neighbours, popularity = _best_blend(pools, trials, blends, (0, recipe.neighbours, recipe.popularity))
+    return replace(recipe, likeness=LIKENESSES[of], neighbours=neighbours, popularity=popularity)
+
+
+def choose_talent_neighbours(split: Split, recipe: Recipe, seed: int) -> float:
+    """The weight of neighbours in lists of talents, with all else as it is for lists of jobs."""
+    flipped = Split(split.train.transposed(), split.test.transposed(), split.cut_ms)
+    trial = build_trial(flipped, BLEND_TALENTS, seed)
+    if trial.population < FEWEST_TALENTS:
+        return recipe.neighbours
+    talents = fitted(split, recipe, seed).transposed()
+    (rows,) = neighbour_rows(talents.history, [recipe.likeness])
+    pool = build_pool(talents, [rows], trial.talents, trial.seen, trial.candidates)
+    blends = [(0, weight, 0.0) for weight in NEIGHBOURS]
+    _, neighbours, _ = _best_blend([pool], [trial], blends, (0, recipe.neighbours, 0.0))
+    return neighbours
+
+
+Blend = tuple[int, float, float]  # which likeness, weight of neighbours, of popularity
+
+
+def _best_blend(pools: Sequence[Pool], trials: Sequence[Trial], blends: Sequence[Blend], formula: Blend) -> Blend:
+    """Of the blends that the best is not clearly better than, the one nearest to the formula's.
+
+    The best of some 100 is so partly by chance, the more the fewer talents were asked.
+    """
+    gains = {
+        blend: np.concatenate([gains_of(pool.lists(*blend), trial) for pool, trial in zip(pools, trials, strict=True)])
+        for blend in (*blends, formula)
+        if blend[1] > 0 or blend[0] == formula[0]
+    }
+    best = max(gains, key=lambda blend: float(gains[blend].mean()))
+
+    def is_level(blend: Blend) -> bool:
+        loss = gains[best] - gains[blend]
+        return bool(loss.mean() <= CLEARLY * loss.std() / np.sqrt(len(loss)))
+
+    def distance(blend: Blend) -> float:
+        weights = zip(blend[1:], formula[1:], strict=True)
+        steps = [abs(np.log2((ours + 0.03) / (theirs + 0.03))) for ours, theirs in weights]
+        return float(sum(steps)) + (blend[0] != formula[0])
+
+    return min(filter(is_level, gains), key=distance)
+
+
+def _half_lives(table: EventTable) -> list[float]:
+    """Half-lives that make a difference on this log: those shorter than its span."""
+    known = table.at_ms[table.at_ms != UNKNOWN_TIME]
+    span_days = (int(known.max()) - int(known.min())) / DAY_MS if len(known) else 0.0
+    return [days for days in HALF_LIVES_DAYS if days < span_days]
+
+
+def _sampled(table: EventTable, seed: int) -> EventTable:
+    """All events of as many talents, drawn by chance, as make about TRIAL_PAIRS pairs."""
+    pairs = len(np.unique(table.pair))
+    if pairs <= TRIAL_PAIRS:
+        return table
+    drawn = np.random.default_rng(seed).random(len(table.talent_ids)) < TRIAL_PAIRS / pairs
+    return table.take(drawn[table.talent])
