@@ -1,5 +1,6 @@
 # The gateway as an image: the GraphiQL page from Node, the wheel from Python, and neither of them in the end.
-# Another version of a base image is a change of this file: none of them is followed by a moving tag.
+# Another version of a base image is a change of this file: none of them is followed by a moving tag. No digests: a
+# version's image is rebuilt with the fixes of its system, and one who wants it fixed to the byte writes @sha256:… behind.
 
 FROM node:24.11.1-bookworm-slim AS graphiql
 WORKDIR /build/graphiql
@@ -11,8 +12,8 @@ RUN npm run build
 FROM python:3.11.14-slim-bookworm AS wheel
 WORKDIR /build
 RUN python -m venv /opt/tandem
-COPY requirements.lock ./
-RUN /opt/tandem/bin/pip install --no-cache-dir --only-binary :all: --require-hashes -r requirements.lock
+COPY requirements-production.lock ./
+RUN /opt/tandem/bin/pip install --no-cache-dir --only-binary :all: --require-hashes -r requirements-production.lock
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY recommender/ recommender/
 COPY gateway/ gateway/

@@ -15,6 +15,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 RUN = [*PYPROJECT["project"]["dependencies"], *PYPROJECT["dependency-groups"]["build"]]
 LOCKS = {
     "requirements.lock": RUN,
+    "requirements-production.lock": [*RUN, *PYPROJECT["project"]["optional-dependencies"]["production"]],
     "requirements-dev.lock": [*RUN, *PYPROJECT["project"]["optional-dependencies"]["dev"]],
 }
 # The oldest Python that is supported and one of the newest: the locks hold for both.
