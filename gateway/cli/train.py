@@ -39,6 +39,7 @@ async def train_and_publish(
     from recommender.choice import choose_recipe
     from recommender.documents import Kind
     from recommender.interactions import affinity
+    from recommender.recipe import carried_over
     from recommender.splits import split_events
     from recommender.training import train
 
