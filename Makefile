@@ -15,6 +15,8 @@ NODE_LACKS = $(shell node -e 'const [a, b] = process.versions.node.split(".").ma
 CHROMIUM_LACKS = $(if $(CHROMIUM),,Chromium)
 # What the real Elasticsearch of the tests lacks here; nothing when ELASTICSEARCH_TEST_URL names one that runs.
 SERVER_LACKS = $(if $(ELASTICSEARCH_TEST_URL),,$(shell $(PYTHON) tools/elasticsearch/run.py lacks))
+# What the health checks of docker-compose.yml are written with.
+PROGRAMS_LACK = $(strip $(foreach name,curl redis-cli,$(if $(shell command -v $(name)),,$(name))))
 LACKS = $(NODE_LACKS)$(if $(and $(NODE_LACKS),$(CHROMIUM_LACKS)), and )$(CHROMIUM_LACKS)
 
 .DEFAULT_GOAL := help
@@ -72,8 +74,11 @@ endef
 .PHONY: test
 test: check-parts install-dev lint types contracts schema unit $(if $(NODE_LACKS),,wheel clients) $(if $(LACKS),,browser) ## run every test there is, and say at the end what could not be run here
 	@echo
-	@if [ -z "$(LACKS)$(SERVER_LACKS)" ]; then \
+	@if [ -z "$(LACKS)$(SERVER_LACKS)$(PROGRAMS_LACK)" ]; then \
 		echo "Every test there is was run."; \
+	fi; \
+	if [ -n "$(PROGRAMS_LACK)" ]; then \
+		echo "NOT RUN, for want of $(PROGRAMS_LACK): tests of the health checks in docker-compose.yml. To run them: install it (Debian: apt-get install curl redis-tools); then 'make unit'."; \
 	fi; \
 	if [ -n "$(LACKS)" ]; then \
 		echo "NOT RUN, for want of $(LACKS): $(if $(NODE_LACKS),the bundling of the GraphiQL page, the tests of the clients, and )the test of the page in a browser."; \

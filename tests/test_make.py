@@ -20,6 +20,7 @@ FAKE_PYTHON = """#!/bin/sh
 case "$*" in
   --version) echo "Python {version}" ;;
   *version_info*) exit {too_old} ;;
+  *"run.py lacks") echo {server_lacks} ;;
   "-m venv .venv")
     mkdir -p .venv/bin
     printf '#!/bin/sh\\ncase "$*" in *-m*pip*) echo "$*" >> pip-calls ;; esac\\n' > .venv/bin/python
@@ -42,9 +43,12 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def put_python(tree: Path, *, version: str = "3.11.9", too_old: int = 0, venv_status: int = 0) -> None:
+def put_python(
+    tree: Path, *, version: str = "3.11.9", too_old: int = 0, venv_status: int = 0, server_lacks: str = ""
+) -> None:
     path = tree / "bin" / "python3"
-    path.write_text(FAKE_PYTHON.format(version=version, too_old=too_old, venv_status=venv_status), encoding="utf-8")
+    text = FAKE_PYTHON.format(version=version, too_old=too_old, venv_status=venv_status, server_lacks=server_lacks)
+    path.write_text(text, encoding="utf-8")
     path.chmod(0o755)
 
 
@@ -151,21 +155,37 @@ def test_in_ci_a_missing_browser_or_node_fails_at_once(tree: Path) -> None:
     assert pip_calls(tree) == []
 
 
-def test_elsewhere_what_was_not_run_is_in_the_last_lines(tree: Path) -> None:
-    put_python(tree)
+def put_tools(tree: Path, *more: str) -> None:
+    """The tools for development, each of which finds nothing wrong, and more programs on the PATH."""
     make(tree, "install-dev")
-    for command in ("ruff", "mypy", "lint-imports", "pytest", "tandem"):
-        path = tree / ".venv" / "bin" / command
+    tools = [tree / ".venv" / "bin" / name for name in ("ruff", "mypy", "lint-imports", "pytest", "tandem")]
+    for path in (*tools, *(tree / "bin" / name for name in more)):
         path.write_text("#!/bin/sh\n", encoding="utf-8")
         path.chmod(0o755)
+
+
+def test_elsewhere_what_was_not_run_is_in_the_last_lines(tree: Path) -> None:
+    put_python(tree)
+    put_tools(tree)
 
     finished = make(tree, "test")
 
     assert finished.returncode == 0, finished.stderr
-    *_, what, how = finished.stdout.splitlines()
+    *_, programs, what, how = finished.stdout.splitlines()
+    assert programs.startswith("NOT RUN, for want of curl redis-cli: tests of the health checks")
     assert what.startswith("NOT RUN, for want of Node 20.19 or newer with npm and Chromium: the bundling")
     assert how.startswith("To run it: ")
     assert how.endswith("'make wheel clients browser'.")
+
+
+def test_without_a_jdk_the_last_line_says_what_was_not_run_and_how_to_run_it(tree: Path) -> None:
+    put_python(tree, server_lacks="a JDK from 21 on")
+    put_tools(tree, "curl", "redis-cli")
+
+    *_, last = make(tree, "test").stdout.splitlines()
+
+    assert last.startswith("NOT RUN, for want of a JDK from 21 on: every test on a real Elasticsearch. To run them: ")
+    assert last.endswith("or name a running one by ELASTICSEARCH_TEST_URL=elasticsearch://host:port; then 'make unit'.")
 
 
 def test_ci_calls_what_the_readme_calls() -> None:
