@@ -10,6 +10,7 @@ import strawberry
 from gateway.graphql.changes import ChangeCause
 from recommender.documents import BudgetType, JobStatus, Level, Side
 from recommender.events import EventType
+from recommender.highlights import HighlightField
 from recommender.query import Blocker, Exactness, ReasonKind, Strategy
 from recommender.search import FacetField, Sort
 
@@ -73,6 +74,15 @@ _describe(
         "REJECT": "The client turned the talent down, e.g. after the interview.",
         "ACCEPT": "The talent said yes, e.g. to an offer.",
         "DECLINE": "The talent said no, e.g. to an invitation.",
+    },
+)
+_describe(
+    HighlightField,
+    "A field that a text search looks at, e.g. `TITLE`.",
+    {
+        "TITLE": "The headline, e.g. `Go developer`.",
+        "SKILLS": "One of the skills, e.g. `C++`.",
+        "DESCRIPTION": "The long text, e.g. a piece of it around the word.",
     },
 )
 _describe(

@@ -13,6 +13,7 @@ from gateway.graphql.context import Context, Info
 from gateway.graphql.cursors import SearchCursor, decode_search, digest_of, encode_search
 from gateway.graphql.facet import Attributes, Facet, Fields, Size
 from gateway.graphql.filters import JobFilter, TalentFilter, job_filter, talent_filter
+from gateway.graphql.highlight import Highlight, highlights_from
 from gateway.graphql.inputs import given, page_size, query_text
 from gateway.graphql.job import Job, job_from
 from gateway.graphql.node import PageInfo
@@ -26,16 +27,26 @@ from recommender.search import FacetRequest, SearchPage, SearchRequest, Sort
 class TalentEdge:
     """An edge in Relay's sense."""
 
+    query: strawberry.Private[str | None]
     cursor: str = strawberry.field(description="Pass it as `after` to go on behind this talent, e.g. `after: $cursor`.")
     node: Talent = strawberry.field(description='The talent, e.g. `{ talentId: "t-4" }`.')
+
+    @strawberry.field(description="Where the talent says what was searched for, e.g. to mark it; `[]` without a query.")
+    def highlights(self) -> list[Highlight]:
+        return highlights_from(self.node.document, self.query)
 
 
 @strawberry.type(description="A job in a search, and where it stands, e.g. `edges { cursor node { jobId } }`.")
 class JobEdge:
     """An edge in Relay's sense."""
 
+    query: strawberry.Private[str | None]
     cursor: str = strawberry.field(description="Pass it as `after` to go on behind this job, e.g. `after: $cursor`.")
     node: Job = strawberry.field(description='The job, e.g. `{ jobId: "j-17" }`.')
+
+    @strawberry.field(description="Where the job says what was searched for, e.g. to mark it; `[]` without a query.")
+    def highlights(self) -> list[Highlight]:
+        return highlights_from(self.node.document, self.query)
 
 
 @strawberry.type(description='Talents that match a search, e.g. `talents(query: "go") { totalCount nodes { title } }`.')
@@ -85,7 +96,7 @@ async def search_talents(
     page, documents = await _search(context, Kind.TALENT, request)
     nodes = [talent_from(document) for _, document in documents]
     cursors = _cursors(page, [place for place, _ in documents], digest, context.now_ms)
-    edges = [TalentEdge(cursor=cursor, node=node) for cursor, node in zip(cursors, nodes, strict=True)]
+    edges = [TalentEdge(query=request.text, cursor=c, node=node) for c, node in zip(cursors, nodes, strict=True)]
     return TalentConnection(edges=edges, nodes=nodes, **_rest(request, page, cursors))
 
 
@@ -105,7 +116,7 @@ async def search_jobs(
     page, documents = await _search(context, Kind.JOB, request)
     nodes = [job_from(document) for _, document in documents]
     cursors = _cursors(page, [place for place, _ in documents], digest, context.now_ms)
-    edges = [JobEdge(cursor=cursor, node=node) for cursor, node in zip(cursors, nodes, strict=True)]
+    edges = [JobEdge(query=request.text, cursor=c, node=node) for c, node in zip(cursors, nodes, strict=True)]
     return JobConnection(edges=edges, nodes=nodes, **_rest(request, page, cursors))
 
 

@@ -490,3 +490,29 @@ async def test_every_talent_is_listed_once(market: ServedMarket) -> None:
     field = f"talents(sort: PAY_ASC, PAGE) {{ edges {{ cursor node {{ talentId }} }} {PAGE_INFO} }}"
     found = [edge["node"]["talentId"] for page in await pages(market, field, 6) for edge in page]
     assert found == [f"t{number}" for number in range(1, TALENTS + 1)]
+
+
+async def test_a_search_shows_where_each_document_says_it_in_utf16_code_units(market: ServedMarket) -> None:
+    title = "😀 C++ and 𝒢o"
+    await market.catalogue.upsert(
+        Kind.JOB, [Patch("j6", {"title": title, "skills": ("C++", "SQL"), "description": "x"})]
+    )
+    query = """query($query: String) { jobs(query: $query, filter: { ids: ["j6"] }) { edges {
+      highlights { field text ranges { start end } hasMoreBefore hasMoreAfter } } } }"""
+    (edge,) = (await market.data(query, {"query": "c++ go"}))["jobs"]["edges"]
+    whole = {"hasMoreBefore": False, "hasMoreAfter": False}
+    assert edge["highlights"] == [
+        {"field": "TITLE", "text": title, "ranges": [{"start": 3, "end": 6}, {"start": 11, "end": 14}], **whole},
+        {"field": "SKILLS", "text": "C++", "ranges": [{"start": 0, "end": 3}], **whole},
+    ]
+    units = title.encode("utf-16-le")
+    assert [
+        units[2 * one["start"] : 2 * one["end"]].decode("utf-16-le") for one in edge["highlights"][0]["ranges"]
+    ] == [
+        "C++",
+        "𝒢o",
+    ]
+    (edge,) = (await market.data(query, {"query": None}))["jobs"]["edges"]
+    assert edge["highlights"] == []
+    talents = await market.data('{ talents(query: "developer", first: 1) { edges { highlights { field text } } } }')
+    assert talents["talents"]["edges"][0]["highlights"][0]["field"] == "TITLE"
