@@ -366,7 +366,7 @@ def test_a_full_disk_leaves_the_store_as_it_was(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", refuse)
-    with pytest.raises(UnavailableError, match="model store is unavailable: No space left on device"):
+    with pytest.raises(UnavailableError, match="model store is unavailable: the disk is full; free some space"):
         store.publish(model("v2", 1))
     monkeypatch.undo()
     assert sorted(file.name for file in path.iterdir()) == [".lock", CURRENT, "v1"]

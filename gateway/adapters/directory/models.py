@@ -6,6 +6,7 @@ the disk and renamed, so that it is there whole or not at all; `CURRENT` is repl
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -37,6 +38,12 @@ PINNED = "PINNED"
 LOCK = ".lock"
 TEMPORARY = ".tmp-"
 
+# What an operator can do about what the system refuses most.
+_FULL = "the disk is full; free some space, or set TANDEM_MODELS_URL to a place that has some"
+_DENIED = "permission denied; change the owner, or set TANDEM_MODELS_URL to a place that may be written"
+_MEANINGS = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _FULL) | dict.fromkeys(
+    (errno.EACCES, errno.EPERM, errno.EROFS), _DENIED
+)
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _DTYPES = {"ordinals": np.dtype(np.uint32), "factors": np.dtype(np.float32), "popularity": np.dtype(np.float32)}
 _OF_NEIGHBOURS = {"starts": np.dtype(np.int64), "columns": np.dtype(np.int32), "strengths": np.dtype(np.float32)}
@@ -199,7 +206,8 @@ def _failures() -> Iterator[None]:
         raise
     except OSError as error:
         subject = f"{error.filename}: " if error.filename else ""
-        raise UnavailableError(PART, f"{subject}{error.strerror or error}") from error
+        text = _MEANINGS.get(error.errno or 0, error.strerror or str(error))
+        raise UnavailableError(PART, f"{subject}{text}") from error
 
 
 def _refused(version: str, why: str) -> ModelRefusedError:
