@@ -157,6 +157,18 @@ class Settings(BaseSettings):
         description="Where trained models are kept: `file://` and an absolute path. "
         "Unset: `models` in the data directory.",
     )
+    retrieval: Literal["exact", "knn"] = Field(
+        "exact",
+        description="How the best of a list are found. `exact`: by looking at all that match, in process. `knn`: by an "
+        "index of vectors in Elasticsearch where that is quicker (docs/decisions/0012); the list then says APPROXIMATE "
+        "and its measured recall.",
+    )
+    knn_from: int = Field(
+        500_000,
+        ge=1,
+        description="How many documents must match before `TANDEM_RETRIEVAL=knn` asks the index; fewer are looked at "
+        "in process.",
+    )
     models_kept: int = Field(
         10, ge=1, description="How many of the newest models are kept; the serving one always is, beside them."
     )
@@ -211,7 +223,7 @@ class Settings(BaseSettings):
         "auto", description="Form of the log on stderr; `auto` is `console` on a terminal and `json` elsewhere."
     )
 
-    @field_validator("auth", "operations", "log_level", "log_format", mode="before")
+    @field_validator("auth", "operations", "retrieval", "log_level", "log_format", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.strip().lower() if isinstance(value, str) else value
@@ -253,6 +265,15 @@ class Settings(BaseSettings):
     def _trusted_ones_are_named(self) -> Settings:
         if self.operations == "trusted" and self.trusted_documents is None:
             raise _wrong("TANDEM_OPERATIONS=trusted needs TANDEM_TRUSTED_DOCUMENTS, the manifest of those documents")
+        return self
+
+    @model_validator(mode="after")
+    def _knn_in_elasticsearch(self) -> Settings:
+        if self.retrieval == "knn" and self.catalogue_elasticsearch_url is None:
+            raise _wrong(
+                "TANDEM_RETRIEVAL=knn needs a catalogue in Elasticsearch; set TANDEM_CATALOGUE_URL to one such as "
+                "elasticsearch://host:9200, or TANDEM_RETRIEVAL=exact"
+            )
         return self
 
     def access_problem(self) -> str | None:
@@ -365,7 +386,7 @@ def _allowed(field: str, problem: ErrorDetails) -> str:
     match field:
         case "port":
             return "a whole number from 0 to 65535"
-        case "models_kept" | "serving_log_days" | "catalogue_timeout_ms" | "events_timeout_ms":
+        case "models_kept" | "knn_from" | "serving_log_days" | "catalogue_timeout_ms" | "events_timeout_ms":
             return "a whole number from 1"
         case "mutual_weight" | "events_stream_days":
             return "a number from 0"

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from gateway.adapters.directory.models import DirectoryModelStore
     from gateway.adapters.elasticsearch.catalogue import ElasticsearchCatalogue
+    from gateway.adapters.elasticsearch.vectors import ElasticsearchVectors
     from gateway.adapters.sqlite.catalogue import SqliteCatalogue
     from gateway.adapters.sqlite.events import SqliteEventLog
     from gateway.adapters.sqlite.serving_log import SqliteServingLog
@@ -35,6 +36,7 @@ class Stores:
     serving_log: SqliteServingLog
     models: DirectoryModelStore
     settings: Settings
+    vectors: ElasticsearchVectors | None = None  # with TANDEM_RETRIEVAL=knn
 
     def close(self) -> None:
         """Close them all. May be called twice."""
@@ -66,7 +68,25 @@ def open_stores(settings: Settings, *, must_exist: bool = False) -> Stores:
         opened.callback(serving_log.close)
         models = DirectoryModelStore(settings.models_path, kept=settings.models_kept)
         opened.pop_all()
-    return Stores(catalogue=catalogue, events=events, serving_log=serving_log, models=models, settings=settings)
+    return Stores(
+        catalogue=catalogue,
+        events=events,
+        serving_log=serving_log,
+        models=models,
+        settings=settings,
+        vectors=open_vectors(settings, catalogue),
+    )
+
+
+def open_vectors(
+    settings: Settings, catalogue: SqliteCatalogue | ElasticsearchCatalogue
+) -> ElasticsearchVectors | None:
+    """The vectors beside a catalogue in Elasticsearch, where the settings ask for them."""
+    if settings.retrieval != "knn":
+        return None
+    from gateway.adapters.elasticsearch.catalogue import ElasticsearchCatalogue
+
+    return catalogue.vectors() if isinstance(catalogue, ElasticsearchCatalogue) else None
 
 
 def open_catalogue(settings: Settings, *, must_exist: bool = False) -> SqliteCatalogue | ElasticsearchCatalogue:

@@ -123,7 +123,8 @@ class RankedItem:
 class RankedPage:
     """One page of a list.
 
-    total: what paging from the start to the end returns now. request_id: of the serving log.
+    total: what paging from the start to the end returns now. recall: measured share of the true top, None when EXACT.
+    request_id: of the serving log.
     context: what explanation and facets need of the computation; opaque to the gateway.
     """
 
@@ -136,6 +137,7 @@ class RankedPage:
     model: Manifest
     request_id: str
     context: Any
+    recall: float | None = None
 
 
 class ReasonKind(enum.Enum):

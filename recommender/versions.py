@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Final
 
 import numpy as np
+from pyroaring import BitMap
 
 from recommender.content import popularity_bias
 from recommender.documents import Kind
@@ -59,6 +60,11 @@ class LoadedSide:
         Empty when it adds nothing.
         """
         return (popularity_bias(self.side, self.prior_weight),) if self.prior_weight > 0 else ()
+
+    @cached_property
+    def with_row(self) -> BitMap:
+        """Ordinals that have a row."""
+        return BitMap(self.side.ordinals)
 
     @cached_property
     def inverse_norms(self) -> Scores:

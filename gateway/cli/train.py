@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from gateway.cli.evaluate import KS, as_of_option, compare, print_comparison, read_events, steps
+from gateway.cli.evaluate import (
+    KS,
+    as_of_option,
+    compare,
+    print_comparison,
+    read_events,
+    recipe_for,
+    steps,
+    tuned_or_none,
+)
 
 if TYPE_CHECKING:
     from gateway.wiring import Stores
@@ -29,14 +38,14 @@ async def train_and_publish(
     as_of_ms: int | None = None,
     evaluate: bool = True,
     seed: int = 42,
+    defaults: bool = False,
     console: Console | None = None,
 ) -> Model:
     """Read the log, choose hyper-parameters, compare (unless told not to), train on everything and publish.
 
-    The same model comes out with and without `evaluate`. trained_at_ms and nonce make the version.
+    The same model comes out with and without `evaluate`. defaults: ignore what `tandem tune` found. trained_at_ms and nonce make the version.
     Raises BadInputError when there is nothing to learn from.
     """
-    from recommender.choice import choose_recipe
     from recommender.documents import Kind
     from recommender.interactions import affinity
     from recommender.recipe import carried_over
@@ -50,18 +59,13 @@ async def train_and_publish(
         table, last_seq = await read_events(stores, as_of_ms, shown)
         talent_ordinals = await _ordinals(stores, Kind.TALENT, table.talent_ids)
         job_ordinals = await _ordinals(stores, Kind.JOB, table.job_ids)
+        tuned = None if defaults else tuned_or_none(stores.models.path, console)
         if evaluate:
-            comparison = await asyncio.to_thread(compare, table, KS, seed, shown)
+            comparison = await asyncio.to_thread(compare, table, KS, seed, shown, None, tuned)
             past, recipe, metrics = comparison.split.train, comparison.recipe, comparison.metrics
         else:
             past = split_events(table, seed=seed).train
-            recipe = await asyncio.to_thread(
-                choose_recipe,
-                past,
-                seed=seed,
-                on_trial=lambda done, of: shown.show("Choosing hyper-parameters", done, of),
-            )
-            shown.end("Choosing hyper-parameters")
+            recipe = await asyncio.to_thread(recipe_for, past, tuned, seed, shown)
         model = await asyncio.to_thread(
             train,
             table,
@@ -78,9 +82,34 @@ async def train_and_publish(
         )
     if comparison is not None:
         print_comparison(comparison, KS, console)
+    await _publish_vectors(stores, model, console)
     await asyncio.to_thread(stores.models.publish, model)
     _print_model(stores, model, console)
     return model
+
+
+async def _publish_vectors(stores: Stores, model: Model, console: Console) -> None:
+    """Make the vectors before the model is pointed to. Where that fails the server makes them, and scans until then."""
+    if stores.vectors is None:
+        return
+    from gateway.vectors import publish_vectors
+    from recommender.errors import UnavailableError
+    from recommender.versions import LoadedModel
+
+    with steps() as shown:
+        try:
+            recalls = await publish_vectors(
+                stores.vectors,
+                LoadedModel(model),
+                stores.settings.knn_from,
+                lambda kind, done, of: shown.show(f"Indexing vectors of {kind.value}s", done, of),
+            )
+        except UnavailableError as error:
+            console.print(f"The vectors are not there yet: {error}", highlight=False, markup=False)
+            return
+    for kind, recall in recalls.items():
+        if recall is not None:
+            console.print(f"Vectors of {kind.value}s: recall {recall:.3f}.", highlight=False, markup=False)
 
 
 async def _ordinals(stores: Stores, kind: Kind, ids: Sequence[str]) -> Ordinals:
@@ -109,7 +138,7 @@ def _print_model(stores: Stores, model: Model, console: Console) -> None:
         console.print(f"It does not serve: {stores.models.current()} is pinned. `tandem models promote` lifts the pin.")
 
 
-async def _train(as_of_ms: int | None, evaluate: bool, seed: int) -> None:
+async def _train(as_of_ms: int | None, evaluate: bool, seed: int, defaults: bool) -> None:
     from gateway.settings import load_settings
     from gateway.wiring import stores
 
@@ -121,6 +150,7 @@ async def _train(as_of_ms: int | None, evaluate: bool, seed: int) -> None:
             as_of_ms=as_of_ms,
             evaluate=evaluate,
             seed=seed,
+            defaults=defaults,
         )
 
 
@@ -131,6 +161,9 @@ def command(
     ] = None,
     evaluate: Annotated[bool, typer.Option(help="Compare with baselines on the newest fifth of the log first.")] = True,
     seed: Annotated[int, typer.Option(min=0, help="Of the initial factors and everything drawn by chance.")] = 42,
+    defaults: Annotated[
+        bool, typer.Option("--defaults", help="Ignore what `tandem tune` found, and choose anew.")
+    ] = False,
 ) -> None:
     """Learn from the event log, print how well, and publish the model that serving picks up."""
-    asyncio.run(_train(as_of_option(as_of), evaluate, seed))
+    asyncio.run(_train(as_of_option(as_of), evaluate, seed, defaults))

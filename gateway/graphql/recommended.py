@@ -318,7 +318,7 @@ def _rest(context: Context, page: RankedPage, items: Sequence[RankedItem]) -> di
         "model": _model_from(page.model),
         "strategy": page.strategy,
         "exactness": page.exactness,
-        "recall": None,  # every list is EXACT: there is no index that could miss something
+        "recall": page.recall,
         "degraded_reasons": [],
     }
 

@@ -31,6 +31,7 @@ from recommender.ports import NomineeRequest, Nominees, OnRebuild, VectorRows
 from recommender.scoring import Bias, Dense, Terms
 
 PAGE: Final = 2_000  # documents that are sent at once
+SAMPLES_AT_ONCE: Final = 20  # lists that are asked for in one round trip while recall is measured
 PASSES: Final = 20  # over what has changed while the index was filled
 ABANDONED_LOOKS: Final = 120  # at an unfinished index in which nothing moves: who was filling it has died
 CONFLICT: Final = 409
@@ -256,13 +257,14 @@ class ElasticsearchVectors:
                 continue
             clause = {"range": {"ordinal": {"gte": int(among[0]), "lte": int(among[-1])}}}
             found = []
-            for sample in rows.samples:
-                (hits,) = await self._cluster.search(
-                    name, [_nearest(sample, LEAST, [clause])], is_request=False, only=("sort",)
-                )
-                nominees = np.array([hit["sort"][0] for hit in hits], dtype=np.uint32)
-                terms = Terms(rows.side, dense=(Dense("interest", sample[:-1]),), bias=(Bias("bias", rows.bias),))
-                found.append(await asyncio.to_thread(recall_of, terms, among, nominees))
+            for start in range(0, len(rows.samples), SAMPLES_AT_ONCE):
+                samples = rows.samples[start : start + SAMPLES_AT_ONCE]
+                searches = [_nearest(sample, LEAST, [clause]) for sample in samples]
+                pages = await self._cluster.search(name, searches, is_request=False, only=("sort",))
+                for sample, hits in zip(samples, pages, strict=True):
+                    nominees = np.array([hit["sort"][0] for hit in hits], dtype=np.uint32)
+                    terms = Terms(rows.side, dense=(Dense("interest", sample[:-1]),), bias=(Bias("bias", rows.bias),))
+                    found.append(await asyncio.to_thread(recall_of, terms, among, nominees))
             if found:
                 recalls.append(float(np.mean(found)))
         return min(recalls, default=1.0)
