@@ -33,7 +33,7 @@ def launcher() -> ModuleType:
     return module
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A port that is free, and that a hundred above is free, too: the node takes both."""
     while True:
         with socket.socket() as http, socket.socket() as transport:
@@ -62,7 +62,7 @@ def running_elasticsearch(settings: Mapping[str, str] | None = None) -> Iterator
     run = launcher()
     if missing := run.lacks():
         pytest.skip(f"a real Elasticsearch needs {missing}")
-    port = _free_port()
+    port = free_port()
     run.start(port, "512m", run.DEFAULT_DIRECTORY, settings=settings, ends_with_caller=True)
     try:
         yield f"elasticsearch://127.0.0.1:{port}"

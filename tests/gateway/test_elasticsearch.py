@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from gateway.adapters.directory.models import DirectoryModelStore
 from gateway.adapters.documents import patched
-from gateway.adapters.elasticsearch import bodies, cluster, lease
+from gateway.adapters.elasticsearch import bodies, cluster, following, lease
 from gateway.adapters.elasticsearch.catalogue import ElasticsearchCatalogue
 from gateway.adapters.elasticsearch.connection import Connection, address_from_url
 from gateway.adapters.elasticsearch.layout import NoIndicesError
@@ -172,6 +172,48 @@ async def test_a_rebuild_loses_no_write_made_meanwhile_and_readers_go_on(
     ]
     names = orjson.loads(request_json(elasticsearch_url, "GET", f"{namespace}.jobs.*?filter_path=*.aliases"))
     assert [base_of(name) // base_of("x.000002") for name in names] == [rebuilds]
+
+
+async def test_a_scan_gives_each_record_once_in_order_as_it_stood_at_the_first_page(
+    open_one: Open, elasticsearch_url: str
+) -> None:
+    """What loads a mirror and fills a new index: search_after on a point in time."""
+    store, other = open_one(), open_one()
+    times = {f"j{number:02d}": 1_000 * (number % 7) for number in range(40)}
+    await store.upsert(JOB, [Patch(name, {"posted_at_ms": at}) for name, at in times.items()] + [Patch("j99")])
+
+    async def read() -> list[list[str]]:
+        pages = []
+        sort = [{"since_ms": {"order": "desc", "missing": "_last"}}, "id"]
+        index = await store._layout.index(JOB)
+        async for hits in store._cluster.scan(index, bodies.everything(), sort, 7):
+            pages.append([hit["_source"]["id"] for hit in hits])
+            at = len(pages)
+            await other.upsert(JOB, [Patch(f"j{at:02d}", {"posted_at_ms": 9_999}), Patch(f"new{at}")])
+            await other.delete(JOB, f"j{39 - at:02d}")
+        return pages
+
+    def open_points() -> int:
+        stats = orjson.loads(request_json(elasticsearch_url, "GET", "_nodes/stats/indices/search"))
+        return sum(int(node["indices"]["search"]["open_contexts"]) for node in stats["nodes"].values())
+
+    before = open_points()
+    pages = await store._connection.run(read())
+    assert [len(page) for page in pages] == [7, 7, 7, 7, 7, 6]
+    in_order = sorted(times, key=lambda name: (-times[name], name))
+    assert [name for page in pages for name in page] == [*in_order, "j99"]
+    assert open_points() == before
+
+
+async def test_a_mirror_of_many_pages_holds_what_there_is(open_one: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_one()
+    await store.upsert(JOB, [Patch(f"j{number}") for number in range(250)])
+    await store.delete(JOB, "j7")
+    monkeypatch.setattr(following, "PAGE", 20)
+    reader = open_one()
+    mirror = await reader.mirror(JOB)
+    assert sorted(mirror.ids_of(list(mirror.eligible(NOW_MS)))) == sorted({f"j{n}" for n in range(250)} - {"j7"})
+    assert mirror.revision == (await store.mirror(JOB)).revision
 
 
 async def test_a_reader_keeps_its_revision_over_a_rebuild(open_one: Open) -> None:

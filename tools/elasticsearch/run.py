@@ -100,11 +100,12 @@ def start(
     *,
     settings: Mapping[str, str] | None = None,
     ends_with_caller: bool = False,
+    keep_data: bool = False,
 ) -> str:
     """Start a server with no data and wait until it answers; its URL. Raises CannotStartError.
 
     settings: of elasticsearch.yml, beside ours. ends_with_caller: the server ends when this process does, however that
-    comes about.
+    comes about. keep_data: start with the data that `stop` was told to keep.
     """
     missing = lacks()
     home_of_java = jdk()
@@ -118,9 +119,11 @@ def start(
         server = _built(directory, home_of_java)
         _sweep(directory)
     home = _home(directory, port)
-    shutil.rmtree(home, ignore_errors=True)
+    if not keep_data:
+        shutil.rmtree(home, ignore_errors=True)
     for name in ("config", "logs", "data", "tmp"):
-        (home / name).mkdir(parents=True)
+        (home / name).mkdir(parents=True, exist_ok=True)
+    (home / "modules").unlink(missing_ok=True)
     (home / "modules").symlink_to(server / "modules")
     config = CONFIG.format(port=port, transport=port + 100)
     config += "".join(f"{name}: {value}\n" for name, value in (settings or {}).items())
@@ -156,8 +159,8 @@ def start(
     return url
 
 
-def stop(port: int, directory: Path) -> bool:
-    """Stop the server that `start` started on this port; False when there is none."""
+def stop(port: int, directory: Path, *, keep_data: bool = False) -> bool:
+    """Stop the server that `start` started on this port, and remove its data; False when there is none."""
     process = _process_of(directory, port)
     (_home(directory, port) / "pid").unlink(missing_ok=True)
     if process is None:
@@ -174,7 +177,8 @@ def stop(port: int, directory: Path) -> bool:
         ended.wait()
         if ended.stdin is not None:
             ended.stdin.close()
-    shutil.rmtree(_home(directory, port), ignore_errors=True)
+    if not keep_data:
+        shutil.rmtree(_home(directory, port), ignore_errors=True)
     return True
 
 

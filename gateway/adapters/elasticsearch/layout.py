@@ -135,7 +135,7 @@ class Layout:
         found = await self._cluster.connection.ask(
             lambda client: client.indices.get(index=f"{self.alias[kind]}.*", filter_path="*.aliases"), is_request=False
         )
-        return sorted(found)
+        return sorted(name for name in found if name.rpartition(".")[2].isdecimal())
 
     async def index(self, kind: Kind) -> str:
         """The index in use. Asked once; see `forget`."""

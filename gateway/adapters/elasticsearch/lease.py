@@ -18,6 +18,8 @@ BEAT_S = 1.0
 # Without a beat for so long, as whoever waits has measured it, a rebuild is dead. No two clocks are compared.
 DEAD_AFTER_S = 5.0
 
+MOVES = 5  # times that an index may move while a rebuild is being undone
+
 Entry = tuple[dict[str, Any], int, int]  # what the lease says, and its place in the order of writes
 
 
@@ -154,7 +156,7 @@ class Lease:
 
     async def _undo(self) -> None:
         """Remove every index but the one in use, and let that take writes."""
-        while True:
+        for _ in range(MOVES):
             self._layout.forget(self._kind)
             current = await self._layout.index(self._kind)
             try:
@@ -168,3 +170,4 @@ class Lease:
             except IndexMovedError:
                 continue  # the holder was not dead, and has put its index in place
             return
+        raise UnavailableError(PART, f"its index lets nothing be changed; is index.blocks.read_only set on {current}?")
