@@ -152,6 +152,10 @@ def test_every_secret_has_to_be_given_and_none_is_in_the_file() -> None:
     assert re.findall(r"://[^/\s]*:([^@\s{]*)@", re.sub(r"\$\{[^}]*\}", "{}", TEXT)) == []
 
 
+def test_the_file_that_may_hold_the_secrets_is_never_committed() -> None:
+    assert "/.env" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+
+
 def environment(name: str) -> dict[str, str]:
     """What a service is told, with the secrets of this test."""
     return {key: interpolated(value, SECRETS) for key, value in SERVICES[name].get("environment", {}).items()}
