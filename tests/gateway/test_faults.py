@@ -539,6 +539,13 @@ def test_what_is_printed_and_kept_of_a_good_url_holds_no_password(
     assert PASSWORD not in "".join(lines) + repr(load_settings())
 
 
+def test_a_path_with_an_at_sign_is_shown_whole(
+    world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TANDEM_DATA_DIR", "/srv/tandem@home/data")
+    assert any("/srv/tandem@home/data" in line for line in _left(["settings"], capfd)[1])
+
+
 def test_an_address_of_ip_version_6_is_one(monkeypatch: pytest.MonkeyPatch, world: World) -> None:
     monkeypatch.setenv("TANDEM_CATALOGUE_URL", "elasticsearch://[::1]:1")
     (found,) = (finding for finding in findings() if finding.part == "catalogue")
