@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import sys
 from importlib import import_module, metadata
@@ -10,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+from typer.exceptions import TyperException
 from typer.main import get_command
 
 from recommender.errors import TandemError
@@ -86,18 +88,33 @@ def build_app() -> typer.Typer:
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and exit: 0 done, 1 failed (one line on stderr says why), 2 wrong usage, 130 interrupted."""
     try:
-        build_app()(args=arguments, prog_name="tandem")
-    except KeyboardInterrupt:
+        # Standalone, typer draws a box of five lines around wrong usage.
+        sys.exit(get_command(build_app()).main(args=arguments, prog_name="tandem", standalone_mode=False) or 0)
+    except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
+    except TyperException as error:
+        _fail(_usage_line(error), error.exit_code)
     except TandemError as error:
         _fail(str(error))
+    except BrokenPipeError:
+        # Whoever read our output has enough. Python would complain when it flushes the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except OSError as error:
         _fail(_system_line(error))
 
 
-def _fail(line: str) -> None:
-    typer.echo(f"tandem: {' '.join(line.split())}", err=True)
-    sys.exit(1)
+def _fail(line: str, code: int = 1) -> None:
+    if line:
+        typer.echo(f"tandem: {' '.join(line.split())}", err=True)
+    sys.exit(code)
+
+
+def _usage_line(error: TyperException) -> str:
+    """What was wrong about the arguments, and where the right ones stand; empty when help was printed instead."""
+    message = error.format_message().replace("Value error, ", "").replace("Input should", "it should").rstrip(".")
+    context = getattr(error, "ctx", None)
+    return message and f"{message}; see `{context.command_path if context else 'tandem'} --help`"
 
 
 def _system_line(error: OSError) -> str:

@@ -126,7 +126,7 @@ def prepare(settings: Settings, wanted: MarketSpec, hold: Use, *, rebuild: bool)
     hold.alone()
     aside = set_aside(directory, time.time_ns() // 1_000_000)
     if aside is not None:
-        why = problem or "its marker cannot be read"
+        why = problem or "another version of Tandem built it"
         typer.echo(f"Building the market anew: {why}. What was there is now in {aside}; delete it when you like.")
     typer.echo(
         f"Building a synthetic market in {directory}: {wanted.talents:,} talents, {wanted.jobs:,} jobs and "

@@ -61,7 +61,7 @@ def test_every_command_explains_itself(run: Run, name: str) -> None:
     assert f"tandem {name}" in out
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["settings"], ["token"], ["tune"]], ids=" ".join)
+@pytest.mark.parametrize("arguments", [["--help"], ["settings"], ["token"], ["tune", "--help"]], ids=" ".join)
 def test_help_and_settings_wait_for_no_heavy_library(arguments: list[str], tmp_path: Path) -> None:
     code = (
         "import sys\n"
@@ -93,6 +93,34 @@ def test_an_unknown_command_is_wrong_usage(run: Run) -> None:
     code, out, err = run("recommend")
     assert (code, out) == (2, "")
     assert "No such command 'recommend'" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("recommend",), "No such command 'recommend'; see `tandem --help`"),
+        (("export", "--fro"), "No such option: --fro (Possible options: --for, --out); see `tandem export --help`"),
+        (("export", "--for"), "Option '--for' requires an argument; see `tandem --help`"),
+        (
+            ("export", "--for", "all", "--out", "o.jsonl"),
+            "Invalid value for '--for': 'all' is not one of 'talents', 'jobs'; see `tandem export --help`",
+        ),
+        (
+            ("export", "--for", "jobs", "--out", "o.jsonl", "--k", "0"),
+            "Invalid value for '--k': it should be greater than or equal to 1; see `tandem export --help`",
+        ),
+        (("models", "promote"), "Missing argument 'version'; see `tandem models promote --help`"),
+    ],
+)
+def test_wrong_usage_is_one_line(run: Run, arguments: tuple[str, ...], line: str) -> None:
+    assert run(*arguments) == (2, "", f"tandem: {line}\n")
+
+
+def test_a_reader_that_has_enough_is_no_failure_worth_a_word() -> None:
+    root = Path(__file__).parents[2]
+    command = f"{sys.executable} -m gateway schema | head -1"
+    done = subprocess.run(["sh", "-c", command], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
 
 
 def test_no_command_prints_the_help(run: Run) -> None:
@@ -149,12 +177,6 @@ def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyPa
     _fail_with(monkeypatch, ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
         main(["index"])
-
-
-def test_tune_says_that_it_is_not_built(run: Run) -> None:
-    code, out, err = run("tune")
-    assert (code, out) == (2, "")
-    assert err.startswith("tandem: tune is not built yet; it arrives with the quality work.")
 
 
 def test_settings_show_the_value_in_force_and_no_secret(run: Run) -> None:

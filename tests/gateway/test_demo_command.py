@@ -136,7 +136,7 @@ def test_a_market_that_does_not_do_is_replaced_and_nothing_is_lost(demo: Demo, d
         "age": "it is 7 days old, and its open jobs are expiring",
         "seed": "it has another size or seed",
         "rebuild": "a new one was asked for",
-        "marker": "its marker cannot be read",
+        "marker": "another version of Tandem built it",
         "interrupted": "building it was interrupted",
     }[why]
     assert f"Building the market anew: {reason}." in said
