@@ -346,7 +346,7 @@ def path_from_url(url: str) -> Path:
 def without_password(text: str) -> str:
     """A URL, however misspelt, with its user and password as stars; what is none stays as it is."""
     # To the last @: a password that is not quoted may hold anything.
-    return re.sub(r"^([a-z+]*:/{0,2}).*@", r"\1***@", text, flags=re.DOTALL)
+    return re.sub(r"^([\w+.-]*:/{0,2}).*@", r"\1***@", text, flags=re.DOTALL)
 
 
 def load_settings(**overrides: Any) -> Settings:
