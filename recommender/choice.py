@@ -12,6 +12,7 @@ import numpy.typing as npt
 from recommender import metrics as measures
 from recommender.als import fit_jobs, side_of
 from recommender.blend import ALONE, FoldedIn, K, Pool, build_pool
+from recommender.errors import BadInputError
 from recommender.evaluation import Trial, build_trial, top_lists
 from recommender.interactions import DAY_MS, UNKNOWN_TIME, EventTable, affinity
 from recommender.likeness import Likeness, neighbour_rows
@@ -35,7 +36,9 @@ MOST_TRIALS = 17  # and one for each blend
 LIKENESSES = (LIKENESS, Likeness(1, 1, 0.2), Likeness(1, 0.5, 0.5), Likeness(0.5, 0.5, 0.5, 5))  # tried
 NEIGHBOURS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)  # tried
 POPULARITIES = (0.03, 0.3, 1.0)  # tried, beside the formula's
-CLEARLY = 1.0  # standard errors
+FINE_NEIGHBOURS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 4.0, 10.0, 100.0)  # tried by `tandem tune`
+FINE_POPULARITIES = (0.003, 0.01, 0.03, 0.1, 0.3, 0.6, 1.0)
+CLEARLY = 2.0  # standard errors: of a hundred blends the best leads by one and more where nothing differs
 SPLITS = 3  # of a log that is split at random and has too few talents for one of them
 
 
@@ -117,10 +120,10 @@ def choose_recipe(table: EventTable, *, seed: int = SEED, on_trial: OnTrial = la
     return carried_over(best, part, everything)
 
 
-def fitted(split: Split, recipe: Recipe, seed: int) -> FoldedIn:
-    """Factors of a few iterations, learnt from the split's train part."""
+def fitted(split: Split, recipe: Recipe, seed: int, iterations: int = TRIAL_ITERATIONS) -> FoldedIn:
+    """Factors learnt from the split's train part."""
     matrix = affinity(split.train, recipe.half_life_days, split.train.newest_ms)
-    hyper = resolve(replace(recipe, iterations=min(recipe.iterations, TRIAL_ITERATIONS)), matrix, seed)
+    hyper = resolve(replace(recipe, iterations=iterations), matrix, seed)
     return FoldedIn(matrix, side_of(fit_jobs(matrix, hyper)), hyper)
 
 
@@ -168,7 +171,7 @@ def _best_blend(pools: Sequence[Pool], trials: Sequence[Trial], blends: Sequence
     The best of some 100 is so partly by chance, the more the fewer talents were asked.
     """
     gains = {
-        blend: np.concatenate([gains_of(pool.lists(*blend), trial) for pool, trial in zip(pools, trials, strict=True)])
+        blend: _gains_of_blend(pools, trials, blend)
         for blend in (*blends, formula)
         if blend[1] > 0 or blend[0] == formula[0]
     }
@@ -186,6 +189,10 @@ def _best_blend(pools: Sequence[Pool], trials: Sequence[Trial], blends: Sequence
     return min(filter(is_level, gains), key=distance)
 
 
+def _gains_of_blend(pools: Sequence[Pool], trials: Sequence[Trial], blend: Blend) -> Gains:
+    return np.concatenate([gains_of(pool.lists(*blend), trial) for pool, trial in zip(pools, trials, strict=True)])
+
+
 def _half_lives(table: EventTable) -> list[float]:
     """Half-lives that make a difference on this log: those shorter than its span."""
     known = table.at_ms[table.at_ms != UNKNOWN_TIME]
@@ -200,3 +207,74 @@ def _sampled(table: EventTable, seed: int) -> EventTable:
         return table
     drawn = np.random.default_rng(seed).random(len(table.talent_ids)) < TRIAL_PAIRS / pairs
     return table.take(drawn[table.talent])
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A recipe, the blend chosen for its factors and likeness, and what each asked talent gained by it."""
+
+    recipe: Recipe
+    gains: Gains
+
+    @property
+    def value(self) -> float:
+        """Mean recall@20 + ndcg@20."""
+        return float(self.gains.mean())
+
+    def clearly_beats(self, other: Measured) -> bool:
+        """Whether the gain over the same talents is above half a standard error: of many trials one wins by chance."""
+        gain = self.gains - other.gains
+        return bool(gain.mean() > 0.5 * gain.std() / np.sqrt(len(gain)))
+
+
+class Validation:
+    """Validation splits inside a log, to measure recipes on: one, or three where a small log has no times."""
+
+    def __init__(self, table: EventTable, seed: int = SEED) -> None:
+        """Raises BadInputError when too few talents could be asked."""
+        self._table, self._seed = table, seed
+        sampled = _sampled(table, seed)
+        self.splits = [split_events(sampled, seed=seed)]
+        self.trials = [build_trial(self.splits[0], TRIAL_TALENTS, seed)]
+        if self.trials[0].population < FEWEST_TALENTS:
+            raise BadInputError(
+                f"there is too little to tune on: {self.trials[0].population} talents have a history and something new "
+                f"to find after it, and {FEWEST_TALENTS} are needed; `tandem train` uses what the log's shape suggests"
+            )
+        if self.splits[0].cut_ms is None and self.trials[0].population < BLEND_TALENTS:
+            self.splits += [split_events(sampled, seed=seed + other) for other in range(1, SPLITS)]
+            self.trials += [build_trial(split, TRIAL_TALENTS, seed) for split in self.splits[1:]]
+        self._part = affinity(self.splits[0].train, None, None)
+        self.formula = default_recipe(self._part)
+
+    @property
+    def asked(self) -> int:
+        """How many talents are asked, over all splits."""
+        return sum(len(trial.talents) for trial in self.trials)
+
+    @property
+    def half_lives_days(self) -> list[float]:
+        """Half-lives that make a difference on this log."""
+        return _half_lives(self.splits[0].train)
+
+    def brought_back(self, choice: Recipe) -> Recipe:
+        """A recipe for the whole of the log, such as `choose_recipe` makes, for the part that trials learn from."""
+        return carried_over(choice, affinity(self._table, None, None), self._part)
+
+    def measure(self, recipe: Recipe) -> Measured:
+        """What the recipe gains with the weights of neighbours and popularity that suit it best."""
+        pools = []
+        for split, trial in zip(self.splits, self.trials, strict=True):
+            factors = fitted(split, recipe, self._seed, recipe.iterations)
+            rows = neighbour_rows(factors.history, [recipe.likeness])
+            pools.append(build_pool(factors, rows, trial.talents, trial.seen, trial.candidates))
+        blends = [(0, *weights) for weights in product(FINE_NEIGHBOURS, FINE_POPULARITIES)]
+        formula = (0, self.formula.neighbours, self.formula.popularity)
+        chosen = _best_blend(pools, self.trials, blends, formula)
+        return Measured(
+            replace(recipe, neighbours=chosen[1], popularity=chosen[2]), _gains_of_blend(pools, self.trials, chosen)
+        )
+
+    def finished(self, recipe: Recipe) -> Recipe:
+        """The recipe with a weight of neighbours in lists of talents."""
+        return replace(recipe, talent_neighbours=choose_talent_neighbours(self.splits[0], recipe, self._seed))

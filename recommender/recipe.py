@@ -67,7 +67,11 @@ def default_recipe(matrix: sp.csr_matrix) -> Recipe:
 
 def carried_over(recipe: Recipe, chosen_on: sp.csr_matrix, to: sp.csr_matrix) -> Recipe:
     """A recipe chosen on a part of a log for more of it: what it departs from the formula by is kept, in proportion."""
-    part, whole = default_recipe(chosen_on), default_recipe(to)
+    return brought_over(recipe, default_recipe(chosen_on), default_recipe(to))
+
+
+def brought_over(recipe: Recipe, part: Recipe, whole: Recipe) -> Recipe:
+    """As `carried_over`, between the formula's recipes of the two."""
     return replace(
         recipe,
         strength=recipe.strength * whole.strength / part.strength,

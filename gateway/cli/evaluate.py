@@ -18,6 +18,7 @@ from rich.table import Table as RichTable
 from recommender.errors import BadInputError
 
 if TYPE_CHECKING:
+    from gateway.tuned import Tuned
     from gateway.wiring import Stores
     from recommender.evaluation import ServedRow, Trial
     from recommender.interactions import EventTable
@@ -51,6 +52,12 @@ class Steps:
         if step not in self._tasks:
             self._tasks[step] = self._progress.add_task(step, total=of)
         self._progress.update(self._tasks[step], completed=done, total=of)
+
+    def show_as(self, step: str, label: str, done: int, of: int | None) -> None:
+        """The step is this far, under a label that changes; `of` is None when nobody knows."""
+        if step not in self._tasks:
+            self._tasks[step] = self._progress.add_task(label, total=of)
+        self._progress.update(self._tasks[step], description=label, completed=done, total=of)
 
     def end(self, step: str) -> None:
         """The step is done, perhaps earlier than it might have been."""
@@ -104,23 +111,24 @@ async def read_events(stores: Stores, as_of_ms: int | None, shown: Steps) -> tup
 
 
 def compare(
-    table: EventTable, ks: Sequence[int], seed: int, shown: Steps, against: Sequence[ServedRow] | None = None
+    table: EventTable,
+    ks: Sequence[int],
+    seed: int,
+    shown: Steps,
+    against: Sequence[ServedRow] | None = None,
+    tuned: Tuned | None = None,
 ) -> Comparison:
     """Choose hyper-parameters on the older part of the log, and measure every algorithm on the newer.
 
-    against: lists served today, measured beside ours as "against".
+    against: lists served today, measured beside ours as "against". tuned: found by `tandem tune`, instead of a choice.
     """
-    from recommender.choice import choose_recipe
     from recommender.evaluation import build_trial, evaluate, lists_served, measure
     from recommender.splits import split_events
     from recommender.training import contenders
 
     split = split_events(table, seed=seed)
     trial = build_trial(split, seed=seed)
-    recipe = choose_recipe(
-        split.train, seed=seed, on_trial=lambda done, of: shown.show("Choosing hyper-parameters", done, of)
-    )
-    shown.end("Choosing hyper-parameters")
+    recipe = recipe_for(split.train, tuned, seed, shown)
     metrics: dict[str, Mapping[str, float]] = {}
     if trial.population:
         algorithms = contenders(split, recipe, seed=seed)
@@ -131,6 +139,40 @@ def compare(
         if against is not None:
             metrics["against"] = measure(lists_served(against, split, trial, max(ks)), trial, ks)
     return Comparison(split, trial, recipe, metrics)
+
+
+def recipe_for(past: EventTable, tuned: Tuned | None, seed: int, shown: Steps) -> Recipe:
+    """What `tandem tune` found, for this part of the log, or else a choice on it."""
+    from recommender.choice import choose_recipe
+    from recommender.interactions import affinity
+    from recommender.recipe import brought_over, default_recipe
+
+    if tuned is not None:
+        return brought_over(tuned.recipe, tuned.formula, default_recipe(affinity(past, None, None)))
+    step = "Choosing hyper-parameters"
+    recipe = choose_recipe(past, seed=seed, on_trial=lambda done, of: shown.show(step, done, of))
+    shown.end(step)
+    return recipe
+
+
+def tuned_or_none(models: Path, console: Console) -> Tuned | None:
+    """What `tandem tune` found; said, also when it cannot be followed."""
+    from gateway.tuned import TunedRefusedError, read_tuned
+
+    try:
+        tuned = read_tuned(models)
+    except TunedRefusedError as error:
+        console.print(f"Ignored: {error}", highlight=False, markup=False, soft_wrap=True)
+        return None
+    if tuned is not None:
+        console.print(
+            f"Following what `tandem tune` found in {tuned.trials:,} trials ({tuned.value:.4f} against "
+            f"{tuned.of_choice:.4f} on its validation split); --defaults ignores it.",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+    return tuned
 
 
 def print_comparison(comparison: Comparison, ks: Sequence[int], console: Console) -> None:
@@ -258,7 +300,9 @@ def _number(column: str, cell: Any) -> float:
     return number
 
 
-async def _evaluate(as_of_ms: int | None, against: Path | None, ks: Sequence[int], seed: int) -> Comparison:
+async def _evaluate(
+    as_of_ms: int | None, against: Path | None, ks: Sequence[int], seed: int, defaults: bool
+) -> Comparison:
     from gateway.settings import load_settings
     from gateway.wiring import stores
 
@@ -268,7 +312,8 @@ async def _evaluate(as_of_ms: int | None, against: Path | None, ks: Sequence[int
     async with stores(load_settings(), must_exist=True) as opened:
         with steps() as shown:
             table, _ = await read_events(opened, as_of_ms, shown)
-            comparison = await asyncio.to_thread(compare, table, ks, seed, shown, served)
+            tuned = None if defaults else tuned_or_none(opened.models.path, Console(stderr=True))
+            comparison = await asyncio.to_thread(compare, table, ks, seed, shown, served, tuned)
     if not comparison.metrics:
         raise BadInputError(
             "nothing can be measured: no talent with a history has a new, known job in the newest fifth of the log; "
@@ -294,12 +339,13 @@ def command(
         str | None, typer.Option(help="Look at nothing later than this time; the newest event's by default.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything drawn by chance.")] = 42,
+    defaults: Annotated[bool, typer.Option("--defaults", help="Ignore what `tandem tune` found.")] = False,
 ) -> None:
-    """Compare popularity, item-kNN, RP3beta and ALS on your own log, split by time, and publish nothing."""
+    """Compare popularity, item-kNN, RP3beta, ALS and the served blend on your own log, by time; publish nothing."""
     import orjson
 
     ks = tuple(sorted(set(k or KS)))
-    comparison = asyncio.run(_evaluate(as_of_option(as_of), against, ks, seed))
+    comparison = asyncio.run(_evaluate(as_of_option(as_of), against, ks, seed, defaults))
     document = orjson.dumps(document_of(comparison), option=orjson.OPT_INDENT_2)
     if json_file == Path("-"):
         typer.echo(document.decode())

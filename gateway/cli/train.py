@@ -43,7 +43,8 @@ async def train_and_publish(
 ) -> Model:
     """Read the log, choose hyper-parameters, compare (unless told not to), train on everything and publish.
 
-    The same model comes out with and without `evaluate`. defaults: ignore what `tandem tune` found. trained_at_ms and nonce make the version.
+    The same model comes out with and without `evaluate`. defaults: ignore what `tandem tune` found. trained_at_ms and
+    nonce make the version.
     Raises BadInputError when there is nothing to learn from.
     """
     from recommender.documents import Kind

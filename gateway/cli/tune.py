@@ -1,15 +1,237 @@
-"""`tandem tune`: a name that is kept for the search of hyper-parameters."""
+"""`tandem tune`: a search of hyper-parameters on a validation split of the log, kept for `tandem train`."""
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
+from rich.console import Console
+
+from gateway.cli.evaluate import as_of_option, read_events, steps
+
+if TYPE_CHECKING:
+    from optuna import Study, Trial
+
+    from gateway.cli.evaluate import Steps
+    from gateway.settings import Settings
+    from recommender.choice import Validation
+    from recommender.interactions import EventTable
+    from recommender.recipe import Recipe
+
+DEFAULT_MINUTES = 10.0
+STUDY = "tandem"
+# What is searched. Steps are wide, because a difference of a few hundredths is noise on most logs.
+FACTORS = (32, 48, 64, 96, 128, 192)
+ITERATIONS = (6, 8, 12, 16, 24)
+TALENT_EXPONENTS = (0.0, 0.5, 1.0)
+SHRINKAGES = (0.0, 2.0, 5.0, 20.0)
 
 
-def command() -> None:
-    """Search hyper-parameters for your data (not built yet)."""
-    typer.echo(
-        "tandem: tune is not built yet; it arrives with the quality work. "
-        "The defaults of `tandem train` already follow the data.",
-        err=True,
+class Tuning:
+    """A study over one log: measures recipes, and keeps the best where `train` finds it."""
+
+    def __init__(
+        self, validation: Validation, study: Study, models: Path, measured_on: dict[str, Any], seed: int
+    ) -> None:
+        self.validation, self._study, self._models = validation, study, models
+        self._measured_on, self._seed = measured_on, seed
+        self._best: Any = None
+        self._finished: tuple[Any, Recipe] | None = None
+        self._of_choice = 0.0
+
+    def begin(self, choice: Recipe) -> None:
+        """Measure what stands already: what was found before, else what `train` would choose by itself."""
+        from gateway.tuned import TunedRefusedError, read_tuned
+
+        self._best = self.validation.measure(choice)
+        self._of_choice = self._best.value
+        try:
+            found = read_tuned(self._models)
+        except TunedRefusedError:
+            found = None
+        if found is not None and dict(found.measured_on) == self._measured_on:
+            known = self.validation.measure(found.recipe)
+            if known.clearly_beats(self._best):
+                self._best = known
+        self.keep()
+        if not self._study.trials:
+            self._study.enqueue_trial(self._parameters(choice))
+            self._study.enqueue_trial(self._parameters(self.validation.formula))
+
+    def objective(self, trial: Trial) -> float:
+        """The mean gain of one recipe; kept when it clearly beats the best so far."""
+        measured = self.validation.measure(self._recipe(trial))
+        if measured.clearly_beats(self._best):
+            self._best = measured
+            self.keep()
+        return measured.value
+
+    @property
+    def best_value(self) -> float:
+        """Mean gain of the best recipe so far."""
+        return float(self._best.value)
+
+    @property
+    def of_choice(self) -> float:
+        """Mean gain of what `train` would choose by itself."""
+        return self._of_choice
+
+    def keep(self) -> None:
+        """Write down the best so far, for `train`."""
+        from gateway.tuned import Tuned, write_tuned
+
+        if self._finished is None or self._finished[0] is not self._best:
+            self._finished = self._best, self.validation.finished(self._best.recipe)
+        tuned = Tuned(
+            recipe=self._finished[1],
+            formula=self.validation.formula,
+            value=self.best_value,
+            of_choice=self._of_choice,
+            trials=len(self._study.trials),
+            seed=self._seed,
+            measured_on=self._measured_on,
+        )
+        write_tuned(self._models, tuned)
+
+    def _recipe(self, trial: Trial) -> Recipe:
+        from recommender.likeness import Likeness
+
+        formula, lives = self.validation.formula, [0.0, *self.validation.half_lives_days]
+        half_life_days = trial.suggest_categorical("half_life_days", lives) if len(lives) > 1 else 0.0
+        return replace(
+            formula,
+            factors=trial.suggest_categorical("factors", FACTORS),
+            strength=formula.strength * trial.suggest_float("strength", 1 / 8, 8.0, log=True),
+            shrinkage=formula.shrinkage * trial.suggest_float("shrinkage", 1 / 20, 5.0, log=True),
+            iterations=trial.suggest_categorical("iterations", ITERATIONS),
+            half_life_days=half_life_days or None,
+            likeness=Likeness(
+                talent=trial.suggest_categorical("talent", TALENT_EXPONENTS),
+                source=trial.suggest_float("source", 0.3, 1.0, step=0.1),
+                target=trial.suggest_float("target", 0.0, 0.7, step=0.1),
+                shrinkage=trial.suggest_categorical("likeness_shrinkage", SHRINKAGES),
+            ),
+        )
+
+    def _parameters(self, recipe: Recipe) -> dict[str, Any]:
+        """A recipe as the nearest parameters of a trial."""
+        formula, likeness = self.validation.formula, recipe.likeness
+        parameters = {
+            "factors": min(FACTORS, key=lambda factors: abs(factors - recipe.factors)),
+            "strength": min(max(recipe.strength / formula.strength, 1 / 8), 8.0),
+            "shrinkage": min(max(recipe.shrinkage / formula.shrinkage, 1 / 20), 5.0),
+            "iterations": 8,
+            "talent": min(TALENT_EXPONENTS, key=lambda exponent: abs(exponent - likeness.talent)),
+            "source": round(likeness.source, 1),
+            "target": round(likeness.target, 1),
+            "likeness_shrinkage": min(SHRINKAGES, key=lambda shrinkage: abs(shrinkage - likeness.shrinkage)),
+        }
+        if self.validation.half_lives_days:
+            parameters["half_life_days"] = recipe.half_life_days or 0.0
+        return parameters
+
+
+def search(
+    table: EventTable, data_dir: Path, models: Path, *, minutes: float, trials: int | None, seed: int, shown: Steps
+) -> Tuning:
+    """Search until the time or the trials are spent; what was found is in the file at any moment, Ctrl-C included.
+
+    A study of the same log and seed in the data directory is gone on with. Raises BadInputError for too small a log.
+    """
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    from recommender.choice import Validation, choose_recipe
+    from recommender.splits import split_events
+
+    until = time.monotonic() + 60 * minutes
+    past = split_events(
+        table, seed=seed
+    ).train  # the newest fifth stays unseen, for `evaluate` and `train` to measure on
+    validation = Validation(past, seed)
+    measured_on = {"events": len(past), "newest_ms": past.newest_ms, "talents_asked": validation.asked, "seed": seed}
+    folder = data_dir / "tuning"
+    folder.mkdir(parents=True, exist_ok=True)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(
+        storage=JournalStorage(JournalFileBackend(str(folder / f"{_fingerprint(past, seed)}.journal"))),
+        study_name=STUDY,
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=8),
+        load_if_exists=True,
     )
-    raise typer.Exit(2)
+    tuning = Tuning(validation, study, models, measured_on, seed)
+    choice = choose_recipe(past, seed=seed, on_trial=lambda done, of: shown.show("What train would choose", done, of))
+    shown.end("What train would choose")
+    tuning.begin(validation.brought_back(choice))
+    before, total = len(study.trials), trials if trials is not None else 0
+
+    def told(study: Study, _trial: Any) -> None:
+        done = len(study.trials) - before
+        label = f"Searching, best {tuning.best_value:.4f} against {tuning.of_choice:.4f}"
+        shown.show_as("search", label, done, total or None)
+
+    seconds = until - time.monotonic()
+    if seconds > 0 and trials != 0:
+        study.optimize(tuning.objective, n_trials=trials, timeout=seconds, callbacks=[told])
+        tuning.keep()
+    return tuning
+
+
+def _fingerprint(table: EventTable, seed: int) -> str:
+    """Names the study: values of another log, or of other talents asked, do not compare."""
+    digest = hashlib.sha256(repr((SPACE, seed, len(table), table.newest_ms)).encode())
+    for column in (table.pair, table.kind, table.at_ms, table.value):
+        digest.update(column.tobytes())
+    return digest.hexdigest()[:16]
+
+
+SPACE = (2, FACTORS, ITERATIONS, TALENT_EXPONENTS, SHRINKAGES)  # raise the number when what is searched changes
+
+
+async def _read(settings: Settings, as_of_ms: int | None, shown: Steps) -> tuple[EventTable, Path]:
+    from gateway.wiring import stores
+
+    async with stores(settings, must_exist=True) as opened:
+        table, _ = await read_events(opened, as_of_ms, shown)
+        return table, opened.models.path
+
+
+def command(
+    minutes: Annotated[float, typer.Option(min=0.0, help="How long to search.")] = DEFAULT_MINUTES,
+    trials: Annotated[
+        int | None, typer.Option(min=0, help="At most so many trials; without it the time decides.")
+    ] = None,
+    as_of: Annotated[str | None, typer.Option(help="Look at nothing later than this time.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything drawn by chance.")] = 42,
+) -> None:
+    """Search hyper-parameters for your log, and keep the best for `tandem train`.
+
+    Measured on a validation split inside the older four fifths. Run it again to go on; Ctrl-C keeps what was found.
+    """
+    from gateway.settings import load_settings
+    from gateway.tuned import NAME
+
+    settings, console = load_settings(), Console()
+    with steps() as shown:
+        table, models = asyncio.run(_read(settings, as_of_option(as_of), shown))
+        try:
+            tuning = search(table, settings.data_dir, models, minutes=minutes, trials=trials, seed=seed, shown=shown)
+        except KeyboardInterrupt:
+            kept = models / NAME
+            if kept.exists():
+                Console(stderr=True).print(f"Stopped; the best so far is in {kept}.", highlight=False, markup=False)
+            raise
+    console.print(
+        f"recall@20 + ndcg@20 on the validation split: {tuning.best_value:.4f}; what `tandem train` chooses by itself: "
+        f"{tuning.of_choice:.4f}. Kept in {models / NAME}; `tandem train` follows it.",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,154 @@
+"""The search of hyper-parameters: what it keeps, when it goes on, and who follows it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gateway.cli import main
+from gateway.cli.train import train_and_publish
+from gateway.cli.tune import Tuning
+from gateway.settings import load_settings
+from gateway.tuned import NAME, Tuned, TunedRefusedError, read_tuned, write_tuned
+from gateway.wiring import Stores, stores
+from recommender.likeness import Likeness
+from recommender.recipe import Recipe
+from tests.factories import NOW_MS, event
+from tests.gateway.test_train_and_evaluate import market
+
+FOUND = Tuned(
+    recipe=Recipe(32, 20.0, 3.0, 30.0, 0.3, Likeness(0.5, 0.5, 0.5, 5.0), 1.2, 0.8, 8),
+    formula=Recipe(64, 10.0, 2.0),
+    value=0.5,
+    of_choice=0.4,
+    trials=7,
+    seed=42,
+    measured_on={"events": 10, "newest_ms": None, "talents_asked": 60, "seed": 42},
+)
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TANDEM_DATA_DIR", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+def filled(talents: int = 140) -> None:
+    async def fill() -> None:
+        async with stores(load_settings()) as opened:
+            await opened.events.append(market(talents))
+
+    asyncio.run(fill())
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as done:
+        main([*arguments])
+    return int(done.value.code or 0)
+
+
+def test_what_was_found_comes_back_as_it_was(tmp_path: Path) -> None:
+    assert read_tuned(tmp_path) is None
+    assert write_tuned(tmp_path / "models", FOUND) == tmp_path / "models" / NAME
+    assert read_tuned(tmp_path / "models") == FOUND
+    assert [file.name for file in (tmp_path / "models").iterdir()] == [NAME]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"{", "is torn or altered"),
+        (b"[]", "is torn or altered"),
+        (b'{"schema": 1}', "is torn or altered"),
+        (b'{"schema": 99}', "has schema 99 and this version reads 1"),
+    ],
+)
+def test_a_file_that_cannot_be_followed_is_refused(tmp_path: Path, content: bytes, why: str) -> None:
+    (tmp_path / NAME).write_bytes(content)
+    with pytest.raises(TunedRefusedError, match=f"{why}.*run `tandem tune` again"):
+        read_tuned(tmp_path)
+
+
+def test_a_search_keeps_its_best_and_goes_on_where_it_ended(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    filled()
+    assert run("tune", "--trials", "2", "--minutes", "5") == 0
+    first = read_tuned(data_dir / "models")
+    assert first is not None
+    assert first.trials == 2
+    assert first.value >= first.of_choice
+    assert "`tandem train` follows it" in capsys.readouterr().out
+    assert run("tune", "--trials", "1", "--minutes", "5") == 0
+    second = read_tuned(data_dir / "models")
+    assert second is not None
+    assert second.trials == 3
+    assert second.value >= first.value
+    assert second.measured_on == first.measured_on
+
+
+def test_the_same_seed_finds_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for name in ("a", "b"):
+        monkeypatch.setenv("TANDEM_DATA_DIR", str(tmp_path / name))
+        filled()
+        assert run("tune", "--trials", "1", "--minutes", "5") == 0
+        found.append(read_tuned(tmp_path / name / "models"))
+    assert found[0] == found[1]
+
+
+def test_an_interrupted_search_keeps_what_it_found(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_tuning: Tuning, _trial: object) -> float:
+        raise KeyboardInterrupt
+
+    filled()
+    monkeypatch.setattr(Tuning, "objective", interrupted)
+    assert run("tune", "--trials", "2") == 130
+    assert read_tuned(data_dir / "models") is not None
+    assert "Stopped; the best so far is in" in capsys.readouterr().err
+
+
+def test_a_log_too_small_to_tune_on_is_one_clear_line(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    filled(talents=20)
+    assert run("tune") == 1
+    assert "tandem: there is too little to tune on:" in capsys.readouterr().err
+    assert not (data_dir / "models" / NAME).exists()
+
+
+async def hyper_of(opened: Stores, nonce: str, **arguments: object) -> object:
+    model = await train_and_publish(opened, trained_at_ms=NOW_MS, nonce=nonce, evaluate=False, **arguments)  # type: ignore[arg-type]
+    return model.manifest.hyperparameters
+
+
+async def test_train_follows_what_was_found_says_so_and_can_be_told_not_to(
+    data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with stores(load_settings()) as opened:
+        await opened.events.append(market())
+        before = await hyper_of(opened, "a")
+        write_tuned(opened.models.path, FOUND)
+        capsys.readouterr()
+        hyper = await hyper_of(opened, "b")
+        assert "Following what `tandem tune` found in 7 trials (0.5000 against 0.4000" in capsys.readouterr().out
+        assert (hyper.factors, hyper.iterations, hyper.half_life_days) == (32, 8, 30.0)  # type: ignore[attr-defined]
+        assert (hyper.neighbours, hyper.talent_neighbours) == (1.2, 0.8)  # type: ignore[attr-defined]
+        assert hyper.likeness == (0.5, 0.5, 0.5, 5.0)  # type: ignore[attr-defined]
+        assert await hyper_of(opened, "c", defaults=True) == before
+
+
+async def test_train_ignores_a_file_of_another_schema_with_a_line(
+    data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with stores(load_settings()) as opened:
+        await opened.events.append([*market(), event(event_id="more")])
+        path = write_tuned(opened.models.path, FOUND)
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 2}))
+        ignored = await hyper_of(opened, "a")
+        said = capsys.readouterr().out
+        assert "Ignored: " in said
+        assert "has schema 2 and this version reads 1; run `tandem tune` again" in said
+        assert ignored == replace(await hyper_of(opened, "b", defaults=True))  # type: ignore[type-var]
