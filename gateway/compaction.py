@@ -117,7 +117,7 @@ class CompactedEventLog:
 
     async def scan(self, after_seq: int = 0, until_seq: int | None = None) -> AsyncIterator[Sequence[Event]]:
         """See the port. Ends with what the log held when the scan began."""
-        last = (await self.state()).last_seq
+        last = (await self._log.archiving()).last_seq
         last = last if until_seq is None else min(last, until_seq)
         while after_seq < last:
             manifest = await self.check()
@@ -154,7 +154,7 @@ class CompactedEventLog:
         stream_days: how long an event stays in the stream after it was archived. May be killed at any time, and run by
         several at once: what is archived is so once.
         """
-        until = (await self.state()).last_seq
+        until = (await self._log.archiving()).last_seq
         added, begun = 0, -1
         while True:
             async with self._archive.locked():

@@ -15,24 +15,28 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from gateway.adapters.parquet import archive as archives
 from gateway.adapters.parquet.manifest import Manifest, decoded
 from gateway.adapters.redis.events import RedisEventLog
+from gateway.adapters.redis.replay import Replay
 from gateway.adapters.redis.server import Timeouts
 from gateway.cli import main
 from gateway.cli.doctor import Status, findings
+from gateway.cli.evaluate import read_events, steps
 from gateway.compaction import GROUP, CompactedEventLog
 from gateway.settings import load_settings
 from gateway.wiring import stores
 from recommender.documents import Kind
 from recommender.errors import UnavailableError
 from recommender.events import Event, EventType
-from recommender.ports import Appended, EventLog, SubjectKey
+from recommender.interactions import EventTableBuilder
+from recommender.ports import Appended, EventLog, LogState, SubjectKey
 from tests.factories import DAY_MS, NOW_MS, event
 from tests.servers import RedisServer, running_redis
 
@@ -237,6 +241,85 @@ async def test_an_erasure_that_was_cut_short_is_completed_when_asked_again(
     assert await log.history([T1], impressions=True) == [[]]
 
 
+# ---- Anything in any order ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_a_log_that_is_compacted_erased_replayed_and_reopened_at_random_is_what_a_list_would_be(
+    server: RedisServer, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(archives, "SEGMENT_EVENTS", 7)
+    chance = random.Random(seed)
+    log = opened_log(server, namespace, tmp_path)
+    kept: list[Event] = []
+    last_seq = days = 0
+    for _ in range(30):
+        match chance.choice(["append", "append", "append", "compact", "compact", "forget", "replay", "reopen"]):
+            case "append":
+                # Of all there will be; some came before, and some come with other content.
+                ids = [chance.randrange(120) for _ in range(chance.randrange(1, 12))]
+                new = [some_events(1, number)[0] for number in ids]
+                new = [replace(one, value=9.0) if chance.random() < 0.1 else one for one in new]
+                expected = []
+                for one in new:
+                    same = [replace(old, seq=0) == one for old in kept if old.event_id == one.event_id]
+                    expected.append((D if same[0] else C) if same else A)
+                    if not same:
+                        last_seq += 1
+                        kept.append(replace(one, seq=last_seq))
+                assert await log.append(new) == expected
+            case "compact":
+                days += chance.randrange(3)
+                await log.compact(NOW_MS + days * DAY_MS, chance.choice([0, 1, 2]))
+            case "forget":
+                gone = SubjectKey(Kind.TALENT, f"t{chance.randrange(4)}")
+                if chance.random() < 0.5:
+                    gone = SubjectKey(Kind.JOB, f"j{chance.randrange(5)}")
+                count = len(kept)
+                kept = [one for one in kept if one.id_of(gone.kind) != gone.id]
+                assert await log.forget(gone) == count - len(kept)
+            case "replay":
+                found = await log.replay()
+                assert (found.events, found.moved, found.conflicts) == (len(kept), 0, 0)
+            case "reopen":
+                log.close()
+                log = opened_log(server, namespace, tmp_path)
+        assert await everything(log) == kept
+        assert await everything(log, last_seq // 3, 2 * last_seq // 3) == [
+            one for one in kept if last_seq // 3 < one.seq <= 2 * last_seq // 3
+        ]
+        times = [one.occurred_at_ms for one in kept if one.occurred_at_ms is not None]
+        assert await log.state() == LogState(last_seq, max(times, default=None))
+        subjects = [SubjectKey(Kind.TALENT, "t1"), SubjectKey(Kind.JOB, "j2")]
+        of_each = [[one for one in kept if one.id_of(key.kind) == key.id] for key in subjects]
+        deeds = [[one for one in found if one.type is not EventType.IMPRESSION] for found in of_each]
+        assert await log.history(subjects, impressions=True) == of_each
+        assert await log.history(subjects) == deeds
+        assert await log.versions(subjects) == [max((one.seq for one in found), default=0) for found in deeds]
+    log.close()
+
+
+async def test_training_reads_the_archive_and_the_stream_as_one_log(
+    server: RedisServer, namespace: str, tmp_path: Path
+) -> None:
+    events = some_events(5_000)
+    settings = load_settings(data_dir=tmp_path, events_url=server.url, events_timeout_ms=5_000, namespace=namespace)
+    async with stores(settings) as opened:
+        await opened.events.append(events[:3_000])
+        await cast("CompactedEventLog", opened.events).compact(NOW_MS, 0)
+        await opened.events.append(events[3_000:])
+        assert stream_length(server, namespace) == 2_000
+        with steps() as shown:
+            table, watermark = await read_events(opened, None, shown)
+    builder = EventTableBuilder()
+    builder.add([replace(one, seq=seq) for seq, one in enumerate(events, 1)])
+    expected = builder.build()
+    assert watermark == 5_000
+    assert (table.talent_ids, table.job_ids) == (expected.talent_ids, expected.job_ids)
+    for column in ("talent", "job", "kind", "actor", "at_ms", "value", "seq"):
+        assert np.array_equal(getattr(table, column), getattr(expected, column))
+
+
 # ---- What is refused ------------------------------------------------------------------------------------------------
 
 
@@ -419,6 +502,32 @@ async def test_what_a_log_from_a_backup_gave_away_twice_gets_places_of_its_own(t
         log.close()
 
 
+async def test_a_replay_that_was_broken_off_is_finished_by_another(
+    log: CompactedEventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await log.append(some_events(900))
+    await log.compact(NOW_MS, 0)
+    await log.append(some_events(900, 901))
+    before = await answers(log)
+    restore, calls = Replay._restore, 0
+
+    async def broken(self: Replay, events: Any) -> str:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise ConnectionError
+        return await restore(self, events)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Replay, "_restore", broken)
+        with pytest.raises(UnavailableError):
+            await log.replay()
+    with pytest.raises(UnavailableError, match="its histories are written anew"):
+        await log.history([T1])
+    assert (await log.replay()).events == 1_800
+    assert await answers(log) == before
+
+
 async def test_while_a_replay_is_not_done_nothing_is_read_or_written(
     log: CompactedEventLog, server: RedisServer, namespace: str
 ) -> None:
@@ -463,25 +572,24 @@ asyncio.run(main())
 """
 
 
-def test_nothing_is_lost_or_doubled_when_server_writer_and_two_compactors_are_killed_again_and_again(
-    tmp_path: Path,
-) -> None:
+def kill_again_and_again(directory: Path, turns: int, seed: int) -> int:
+    """Kill compactors, the server and a writer at random moments, then look; returns how many events were there."""
     from tests.gateway.test_redis_events import WRITER, wait_until
 
-    chance = random.Random(7)
+    chance = random.Random(seed)
     acknowledged: list[str] = []
-    archive = tmp_path / "archive"
-    with running_redis(tmp_path / "redis") as own:
+    archive = directory / "archive"
+    with running_redis(directory / "redis") as own:
 
         def started(code: str, name: str, *words: str) -> subprocess.Popen[bytes]:
-            with (tmp_path / name).open("wb") as sink:
+            with (directory / name).open("wb") as sink:
                 return subprocess.Popen([sys.executable, "-c", code, own.url, *words], stdout=sink, stderr=sink)
 
-        for turn in range(2):
+        for turn in range(turns):
             writer = started(WRITER, f"acknowledged.{turn}", f"w{turn}")
             compactors = [started(COMPACTOR, f"compacted.{n}", str(archive)) for n in range(2)]
-            wait_until(lambda turn=turn: (tmp_path / f"acknowledged.{turn}").stat().st_size > 0)
-            wait_until(lambda: (tmp_path / "compacted.0").stat().st_size > 0)
+            wait_until(lambda turn=turn: (directory / f"acknowledged.{turn}").stat().st_size > 0)
+            wait_until(lambda: (directory / "compacted.0").stat().st_size > 0)
             for step in range(3):
                 time.sleep(chance.uniform(0.02, 0.3))
                 victim = compactors.pop(0)
@@ -495,7 +603,7 @@ def test_nothing_is_lost_or_doubled_when_server_writer_and_two_compactors_are_ki
             for process in (writer, *compactors):
                 os.kill(process.pid, signal.SIGKILL)
                 process.wait()
-            acknowledged += (tmp_path / f"acknowledged.{turn}").read_text().split("\n")[:-1]
+            acknowledged += (directory / f"acknowledged.{turn}").read_text().split("\n")[:-1]
         own.kill()
         own.start()
         log = opened_log(own, "kill", archive)
@@ -516,6 +624,104 @@ def test_nothing_is_lost_or_doubled_when_server_writer_and_two_compactors_are_ki
     assert set(outcomes) == {D}
     assert after.manifest.events == len(found)
     assert not list(archive.glob(".tmp-*"))
+    return len(found)
+
+
+def test_nothing_is_lost_or_doubled_when_server_writer_and_two_compactors_are_killed_again_and_again(
+    tmp_path: Path,
+) -> None:
+    assert kill_again_and_again(tmp_path, turns=1, seed=7) > 0  # benchmarks/event_log_crashes.py has patience for more
+
+
+# Forks before it opens anything, so that a child is killed and not the imports paid for again.
+KILLED_AT_EVERY_STEP = """
+import asyncio, os, signal, sys, traceback
+from pathlib import Path
+from gateway.adapters.parquet import archive
+from tests.gateway.test_compaction import opened_log, everything, some_events, SubjectKey, Kind
+from tests.factories import NOW_MS
+
+class Server:
+    url = sys.argv[1]
+
+what, path, stride = sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
+archive.SEGMENT_EVENTS = 30
+left = 0
+
+def counted(function):
+    def call(*arguments, **named):
+        global left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments, **named)
+    return call
+
+os.fsync = counted(os.fsync)
+for name in ("rename", "replace", "unlink"):
+    setattr(Path, name, counted(getattr(Path, name)))
+
+def forked(work, *arguments):
+    child = os.fork()
+    if child == 0:
+        try:
+            log = opened_log(Server, what, path)
+            asyncio.run(work(log, *arguments))
+            log.close()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+async def harm(log, new, subject, step):
+    global left
+    await log.append(new)
+    if what == "erasure":
+        await log.compact(NOW_MS, 0)
+        left = step
+        await log.forget(subject)
+    else:
+        left = step
+        await log.compact(NOW_MS, 0)
+
+async def check(log, alive, subject, last_seq):
+    if what == "erasure":
+        await log.forget(subject)
+    found = await everything(log)
+    assert [each.event_id for each in found] == alive, (len(found), len(alive))
+    assert what == "erasure" or [each.seq for each in found] == list(range(1, last_seq + 1))
+    assert (await log.state()).last_seq == last_seq
+    if what == "erasure":
+        assert await log.history([subject], impressions=True) == [[]]
+
+alive, runs, ended = [], 0, None
+while ended != 0:
+    subject = SubjectKey(Kind.TALENT, f"t{runs % 4}")
+    new = some_events(35, 1 + 35 * runs)
+    alive += new
+    ended = forked(harm, new, subject, 1 + stride * runs)
+    runs += 1
+    assert ended in (0, -signal.SIGKILL), ended
+    if what == "erasure":
+        alive = [each for each in alive if each.talent_id != subject.id]
+    assert forked(check, [each.event_id for each in alive], subject, 35 * runs) == 0
+print(runs)
+"""
+
+
+def kill_at_every_step(directory: Path, what: str, stride: int) -> int:
+    """Kill a compaction or an erasure at each so many-th change of the archive's files; returns how often it was."""
+    with running_redis(directory / "redis") as own:
+        words = [sys.executable, "-c", KILLED_AT_EVERY_STEP, own.url, what, str(directory / "archive"), str(stride)]
+        ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return int(ended.stdout) - 1
+
+
+@pytest.mark.parametrize("what", ["compaction", "erasure"])
+def test_nothing_is_lost_or_doubled_whichever_step_it_is_killed_at(tmp_path: Path, what: str) -> None:
+    assert kill_at_every_step(tmp_path, what, stride=25) >= 1
 
 
 async def test_several_compactions_at_once_archive_everything_once(
@@ -575,6 +781,7 @@ def test_the_commands_say_what_they_did(
         "nothing to do: the event log is a SQLite file, which needs no compaction\n",
     )
     monkeypatch.setenv("TANDEM_EVENTS_URL", server.url)
+    monkeypatch.setenv("TANDEM_EVENTS_TIMEOUT_MS", "5000")
     monkeypatch.setenv("TANDEM_NAMESPACE", namespace[:8])
     monkeypatch.setenv("TANDEM_EVENTS_STREAM_DAYS", "0")
     archive = tmp_path / "archive" / namespace[:8]

@@ -160,7 +160,7 @@ class RedisEventLog:
         return await self._thread.run(self._range(after_seq, until_seq))
 
     async def archiving(self) -> Archiving:
-        """What went into which archive."""
+        """What went into which archive. Waits longer than a request would."""
         with self._server.failures():
             return await self._thread.run(_archiving(self._server, self._meta))
 
