@@ -22,6 +22,7 @@ from recommender.scoring import Scores, Terms, score
 
 LEAST: Final = 1_000  # nominees of a list: what re-ranking takes, twice
 MOST: Final = 5_000  # a page that lies deeper is scanned for: the index would have to look at half of what it may
+LEFT_ALONE_MS: Final = 1_000  # an index that failed
 SAMPLES: Final = 100  # subjects whose lists an index is measured by
 MEASURED_DEPTH: Final = 500  # what re-ranking takes
 

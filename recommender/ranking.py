@@ -17,6 +17,8 @@ from recommender.events import Event, EventType, actor_of
 from recommender.interest import Interest
 from recommender.mirror import Mirror
 from recommender.model import Ordinals
+from recommender.nomination import best_of_nominees, count_for, vector_of
+from recommender.ports import NomineeRequest, Nominees
 from recommender.query import ListQuery, Mode, Pins, Strategy
 from recommender.rerank import DEPTH, spread_clients
 from recommender.retrieval import After, best, ordinals_from_bitmap
@@ -35,6 +37,7 @@ class Draft:
 
     history: every event of the subject until now. mirror: of the items. chosen: what matches filter and text.
     snapshot: None until it is found or made. postings: of its traits, by trait.
+    nominees, recall: of a vector index where it was asked, and what they are measured to hold once they were used.
     """
 
     place: int
@@ -48,6 +51,8 @@ class Draft:
     traits: tuple[Trait, ...] = ()
     postings: Mapping[Trait, BitMap] = field(default_factory=dict)
     chosen: BitMap = field(default_factory=BitMap)
+    nominees: Nominees | None = None
+    recall: float | None = None
     _terms: Terms | None = None
 
     @property
@@ -56,6 +61,16 @@ class Draft:
         if self._terms is None:
             self._terms = _terms_of(self)
         return self._terms
+
+    def best(self, candidates: BitMap, k: int, after: After | None = None) -> tuple[Ordinals, Scores]:
+        """The best k candidates behind `after`, see `retrieval.best`; from the nominees where there are enough."""
+        if self.nominees is not None:
+            with_row = self.loaded.side(self.query.item_kind).with_row
+            found = best_of_nominees(self.terms, candidates, self.nominees.ordinals, with_row, k, self.mirror, after)
+            if found is not None:
+                self.recall = self.nominees.recall
+                return found
+        return best(self.terms, ordinals_from_bitmap(candidates), k, self.mirror, after)
 
     @property
     def pins(self) -> Pins:
@@ -144,9 +159,27 @@ def hidden_ids(query: ListQuery, history: Sequence[Event]) -> set[str]:
 
 def candidates_of(draft: Draft, history: Sequence[Event], as_of_ms: int) -> BitMap:
     """Everything that matches and may be recommended to the subject."""
+    return (draft.chosen & draft.mirror.eligible(as_of_ms)) - _excluded(draft, history)
+
+
+def _excluded(draft: Draft, history: Sequence[Event]) -> BitMap:
     hidden = draft.mirror.ordinals_of(list(hidden_ids(draft.query, history)))
-    excluded = BitMap(ordinal for ordinal in hidden if ordinal is not None)
-    return (draft.chosen & draft.mirror.eligible(as_of_ms)) - excluded
+    return BitMap(ordinal for ordinal in hidden if ordinal is not None)
+
+
+def nominee_request(draft: Draft, least: int) -> NomineeRequest | None:
+    """What to ask a vector index for. None for a list that does without: one that has fewer than `least`
+    candidates, that goes by no interest or by likeness, or a page too deep."""
+    query, interest = draft.query, draft.known_snapshot.interest
+    if interest is None or query.mode is Mode.SIMILAR or len(draft.chosen) < least:
+        return None
+    depth = query.first + 1 + (0 if query.after is None else query.after.rank)
+    count = count_for(max(depth, DEPTH) if draft.spreads_clients else depth)
+    if count is None:
+        return None
+    history = [event for event in draft.history if event.seq <= draft.pins.history]
+    excluded = _excluded(draft, history).to_array()
+    return NomineeRequest(vector_of(draft.terms), query.filter, query.text, excluded, count)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,8 +194,7 @@ def top_to_rerank(draft: Draft) -> Top:
     """What enters re-ranking. A rebuilt list begins with what its subject could see when it was begun."""
     pins = draft.pins
     history = [event for event in draft.history if event.seq <= pins.history]
-    candidates = ordinals_from_bitmap(candidates_of(draft, history, pins.as_of_ms))
-    return Top(*best(draft.terms, candidates, DEPTH, draft.mirror))
+    return Top(*draft.best(candidates_of(draft, history, pins.as_of_ms), DEPTH))
 
 
 def reranked(draft: Draft, top: Top, clients: Sequence[str | None]) -> Prefix:
@@ -170,7 +202,8 @@ def reranked(draft: Draft, top: Top, clients: Sequence[str | None]) -> Prefix:
     order = spread_clients(clients, draft.query.options.max_per_client or DEPTH)
     ids = draft.mirror.ids_of(top.ordinals)
     boundary = After(float(top.scores[-1]), ids[-1]) if len(ids) == DEPTH else None
-    return Prefix(top.ordinals[order], top.scores[order], tuple(ids[place] for place in order), boundary)
+    chosen = tuple(ids[place] for place in order)
+    return Prefix(top.ordinals[order], top.scores[order], chosen, boundary, draft.recall)
 
 
 def check_rebuilt(draft: Draft) -> None:
@@ -202,7 +235,7 @@ def cut_page(draft: Draft, candidates: BitMap) -> tuple[Ordinals, Scores]:
     wanted, prefix = draft.query.first + 1, draft.known_snapshot.prefix
     after = _keyset_after(draft)
     if prefix is None:
-        return best(draft.terms, ordinals_from_bitmap(candidates), wanted, draft.mirror, after)
+        return draft.best(candidates, wanted, after)
     start = 0
     if after is not None:
         start = prefix.ids.index(after.id) + 1 if after.id in prefix.ids else len(prefix.ids)
@@ -211,7 +244,7 @@ def cut_page(draft: Draft, candidates: BitMap) -> tuple[Ordinals, Scores]:
     if len(rest) == wanted or prefix.boundary is None:
         return ordinals, scores
     behind = after if after is not None and start == len(prefix.ids) and after.id not in prefix.ids else prefix.boundary
-    tail, tail_scores = best(draft.terms, ordinals_from_bitmap(candidates), wanted - len(rest), draft.mirror, behind)
+    tail, tail_scores = draft.best(candidates, wanted - len(rest), behind)
     return np.concatenate([ordinals, tail]), np.concatenate([scores, tail_scores])
 
 

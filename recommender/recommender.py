@@ -18,7 +18,7 @@ import numpy as np
 from recommender.content import traits_from
 from recommender.documents import Document, Job, Kind, Side, Talent
 from recommender.eligibility import types_in_force
-from recommender.errors import CursorExpiredError, TandemError
+from recommender.errors import CursorExpiredError, TandemError, UnavailableError
 from recommender.events import Event, EventType
 from recommender.explain import explain_pair, unknown_pair
 from recommender.filters import JobFilter, TalentFilter
@@ -26,7 +26,18 @@ from recommender.interest import interests_from_histories, shares
 from recommender.mirror import Mirror
 from recommender.model import Model
 from recommender.neighbours import neighbour_shares
-from recommender.ports import Catalogue, EventLog, ModelStore, ServedItem, ServedList, ServingLog, SubjectKey
+from recommender.nomination import LEFT_ALONE_MS
+from recommender.ports import (
+    Catalogue,
+    EventLog,
+    ModelStore,
+    NomineeRequest,
+    ServedItem,
+    ServedList,
+    ServingLog,
+    SubjectKey,
+    VectorIndex,
+)
 from recommender.query import (
     Exactness,
     Explanation,
@@ -48,6 +59,7 @@ from recommender.ranking import (
     content_snapshot,
     cut_page,
     hidden_ids,
+    nominee_request,
     own_row,
     reranked,
     spoken_history,
@@ -96,12 +108,15 @@ class Recommender:
         models: ModelStore,
         clock_ms: Callable[[], int],
         new_id: Callable[[], str],
+        vectors: VectorIndex | None = None,
+        nominated_from: int = 1,
     ) -> None:
         self._catalogue = catalogue
         self._events = events
         self._serving_log = serving_log
         self._versions = Versions(models, clock_ms)
         self._snapshots = Snapshots()
+        self._vectors, self._nominated_from, self._vectors_alone_until_ms = vectors, nominated_from, 0
         self._clock_ms = clock_ms
         self._new_id = new_id
 
@@ -109,6 +124,11 @@ class Recommender:
     def model(self) -> Model:
         """The serving model. Raises NoModelError when there is none yet."""
         return self._versions.serving.model
+
+    @property
+    def serving(self) -> LoadedModel:
+        """The serving model and what is derived from it. Raises NoModelError when there is none yet."""
+        return self._versions.serving
 
     def refresh_model(self) -> bool:
         """Follow the store's pointer; whether the model changed. Blocks; lists in flight keep their model.
@@ -134,6 +154,7 @@ class Recommender:
         answers: dict[int, Answer] = {}
         drafts = await self._drafts(queries, answers)
         await self._choose(drafts)
+        await self._nominate(drafts)
         await self._rerank(drafts)
         ready = []
         for draft in drafts:
@@ -272,6 +293,27 @@ class Recommender:
                 if draft.snapshot is None:
                     draft.snapshot = content_snapshot(draft)
 
+    async def _nominate(self, drafts: Sequence[Draft]) -> None:
+        """Nominees of the vector index for the lists that would take a long search. One that gets none is searched.
+
+        An index that failed is left alone for a while: waiting for it comes on top of the search.
+        """
+        if self._vectors is None or self._clock_ms() < self._vectors_alone_until_ms:
+            return
+        groups: dict[tuple[Kind, str, int], list[tuple[Draft, NomineeRequest]]] = defaultdict(list)
+        for draft in drafts:
+            request = nominee_request(draft, self._nominated_from)
+            if request is not None:
+                as_of_ms = draft.pins.as_of_ms if draft.is_rebuilt else draft.now_ms
+                groups[draft.query.item_kind, draft.pins.model_version, as_of_ms].append((draft, request))
+        try:
+            for (kind, version, as_of_ms), group in groups.items():
+                found = await self._vectors.nominate(kind, version, [request for _, request in group], as_of_ms)
+                for (draft, _), nominees in zip(group, found, strict=True):
+                    draft.nominees = nominees
+        except UnavailableError:
+            self._vectors_alone_until_ms = self._clock_ms() + LEFT_ALONE_MS
+
     async def _rerank(self, drafts: Sequence[Draft]) -> None:
         """The re-ranked top of the lists that want one and do not have it yet."""
         lacking = [draft for draft in drafts if draft.spreads_clients and draft.known_snapshot.prefix is None]
@@ -289,6 +331,8 @@ class Recommender:
         query, pins, snapshot = draft.query, draft.pins, draft.known_snapshot
         digest = position_digest(query, snapshot)
         self._snapshots.put(pins, digest, snapshot)
+        prefix_recall = None if snapshot.prefix is None else snapshot.prefix.recall
+        recall = min((one for one in (draft.recall, prefix_recall) if one is not None), default=None)
         has_next, ordinals = len(ordinals) > query.first, ordinals[: query.first]
         shown = np.array(ordinals, dtype=np.uint32)
         strategies = strategies_of(draft, shown)
@@ -304,7 +348,8 @@ class Recommender:
             has_next=has_next,
             has_previous=query.after is not None,
             strategy=strategy_of_page(snapshot.strategy, strategies),
-            exactness=Exactness.EXACT,
+            exactness=Exactness.EXACT if recall is None else Exactness.APPROXIMATE,
+            recall=recall,
             model=draft.loaded.model.manifest,
             request_id=self._new_id(),
             context=ListContext(query, draft.loaded, draft.mirror, snapshot, draft.history, draft.now_ms),

@@ -28,6 +28,7 @@ class Prefix:
     scores: Scores
     ids: tuple[str, ...]
     boundary: After | None  # None: there was nothing behind it
+    recall: float | None = None  # None: it is of the true top
 
 
 @dataclass(frozen=True, slots=True, eq=False)

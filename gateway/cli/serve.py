@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import structlog
@@ -15,7 +16,7 @@ import typer
 from recommender.errors import NoModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from types import FrameType
 
     from gateway.adapters.elasticsearch.catalogue import ElasticsearchCatalogue
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from gateway.graphql.services import Services
     from gateway.settings import Settings
     from gateway.wiring import Stores
+    from recommender.recommender import Recommender
 
 PING_SECONDS = 20.0  # a WebSocket whose other end is gone without a word is closed after two of these
 DRAIN_SECONDS = 10  # requests in flight may take so long once told to stop
@@ -64,7 +66,13 @@ def run_server(settings: Settings, banner: str | None = None) -> None:
         with _listening(settings) as listener:
             from gateway.http.app import build_app
 
-            app = build_app(services, access, operations=operations, cors_origins=settings.cors_origins)
+            app = build_app(
+                services,
+                access,
+                operations=operations,
+                cors_origins=settings.cors_origins,
+                tasks=_tasks(stores, services.recommender),
+            )
             said = (banner or _banner(settings)).replace("{url}", _url(listener))
             _serve(app, listener, said, services.changes.close)
     finally:
@@ -83,6 +91,8 @@ def build_services(stores: Stores) -> Services:
         models=stores.models,
         clock_ms=_clock_ms,
         new_id=_new_id,
+        vectors=stores.vectors,
+        nominated_from=stores.settings.knn_from,
     )
     return Services(
         recommender=recommender,
@@ -91,6 +101,15 @@ def build_services(stores: Stores) -> Services:
         clock_ms=_clock_ms,
         new_id=_new_id,
     )
+
+
+def _tasks(stores: Stores, recommender: Recommender) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+    """What runs beside the requests."""
+    if stores.vectors is None:
+        return []
+    from gateway.vectors import keep_vectors
+
+    return [partial(keep_vectors, stores.vectors, lambda: recommender.serving, stores.settings.knn_from)]
 
 
 def _operations(settings: Settings) -> PersistedOperations:

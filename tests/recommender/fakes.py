@@ -17,7 +17,7 @@ from recommender.events import Event, EventType
 from recommender.filters import Filter
 from recommender.mirror import Mirror
 from recommender.model import Hyperparameters, Manifest, Model, Neighbours, Side
-from recommender.ports import Appended, LogState, ServedList, SubjectKey
+from recommender.ports import Appended, LogState, ServedList, SubjectKey, VectorIndex
 from recommender.recommender import Recommender
 from recommender.search import Facet, FacetRequest, SearchPage, SearchRequest
 from recommender.text import terms
@@ -228,6 +228,8 @@ class World:
         self.events = FakeEventLog(events)
         self.serving_log = FakeServingLog()
         self.models = FakeModelStore(*(models or (model(),)))
+        self.vectors: VectorIndex | None = None
+        self.nominated_from = 1
         self.now_ms = NOW_MS
         self.recommender = self.replica()
 
@@ -241,6 +243,8 @@ class World:
             models=self.models,
             clock_ms=lambda: self.now_ms,
             new_id=lambda: f"r{next(names)}",
+            vectors=self.vectors,
+            nominated_from=self.nominated_from,
         )
         if self.models.pointer is not None:
             recommender.refresh_model()
