@@ -30,6 +30,8 @@ from tests.tls_proxy import Authority, running_proxy
 ROOT = Path(__file__).parents[2]
 PASSWORD = "s3cret"
 WRONG = "wr0ng"
+# Of a request: the proxies share the interpreter with the client, and the machine with other tests.
+PATIENCE_MS = 3_000
 COMMANDS = itertools.cycle(("serve", "import", "train", "index"))
 
 
@@ -101,7 +103,12 @@ def shared(tmp_path_factory: pytest.TempPathFactory, elasticsearch_url: str, kep
     with running_redis(directory / "redis", "--requirepass", PASSWORD) as server:
         redis = f"redis://:{PASSWORD}@127.0.0.1:{server.port}/0"
         settings = load_settings(
-            data_dir=directory, catalogue_url=elasticsearch_url, events_url=redis, namespace=kept_namespace
+            data_dir=directory,
+            catalogue_url=elasticsearch_url,
+            catalogue_timeout_ms=PATIENCE_MS,
+            events_url=redis,
+            events_timeout_ms=PATIENCE_MS,
+            namespace=kept_namespace,
         )
         open_stores(settings).close()  # so that there is something to be kept from
         open_stores(load_settings(data_dir=directory / "data")).close()
@@ -117,9 +124,8 @@ def world(shared: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setenv("TANDEM_NAMESPACE", shared.namespace)
     monkeypatch.setenv("TANDEM_AUTH", "open")
     monkeypatch.setenv("TANDEM_PORT", "0")
-    # The proxies share the interpreter with the client, and the machine with other tests.
-    monkeypatch.setenv("TANDEM_EVENTS_TIMEOUT_MS", "5000")
-    monkeypatch.setenv("TANDEM_CATALOGUE_TIMEOUT_MS", "3000")
+    monkeypatch.setenv("TANDEM_EVENTS_TIMEOUT_MS", str(PATIENCE_MS))
+    monkeypatch.setenv("TANDEM_CATALOGUE_TIMEOUT_MS", str(PATIENCE_MS))
     with shared.stack:
         yield shared
 
