@@ -24,16 +24,17 @@ class SettingsError(TandemError):
     """A setting has a value that cannot be used. The text names the variable, what came and what is allowed."""
 
 
-# Per port: the forms of the URL that have an adapter today, and the schemes that will have one.
-_FORMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+# Per port: the forms of its URL.
+_FORMS: dict[str, tuple[str, ...]] = {
     "catalogue_url": (
-        ("sqlite:///path/to/catalogue.db", "elasticsearch://host:9200", "elasticsearch+https://host:9200"),
-        (),
+        "sqlite:///path/to/catalogue.db",
+        "elasticsearch://host:9200",
+        "elasticsearch+https://host:9200",
     ),
-    "cache_url": (("memory://",), ("redis", "rediss")),
-    "events_url": (("sqlite:///path/to/events.db", "redis://host:6379/0", "rediss://host:6379/0"), ()),
-    "archive_url": (("file:///path/to/archive",), ()),
-    "models_url": (("file:///path/to/models",), ()),
+    "cache_url": ("memory://", "redis://host:6379/0", "rediss://host:6379/0"),
+    "events_url": ("sqlite:///path/to/events.db", "redis://host:6379/0", "rediss://host:6379/0"),
+    "archive_url": ("file:///path/to/archive",),
+    "models_url": ("file:///path/to/models",),
 }
 
 
@@ -45,15 +46,13 @@ def _wrong(text: str, **context: Any) -> PydanticCustomError:
 def _check_url(url: str | None, info: ValidationInfo) -> str | None:
     if url is None:
         return None
-    forms, later = _FORMS[info.field_name or ""]
+    forms = _FORMS[info.field_name or ""]
     every_form = " or ".join(forms[:2])
     try:
         parts = urlsplit(url)
     except ValueError as error:
         raise _wrong(f"a URL such as {every_form} ({error})") from error
     scheme = parts.scheme
-    if scheme in later:
-        raise _wrong(f"{every_form} ({scheme}:// arrives with the production stores)")
     form = next((form for form in forms if form.startswith(f"{scheme}://")), None)
     if form is None or not url.startswith(f"{scheme}://"):
         raise _wrong(f"a URL such as {every_form}")
@@ -125,7 +124,13 @@ class Settings(BaseSettings):
         "authority of your own). Unset: `catalogue.db` in the data directory.",
     )
     cache_url: Url = Field(
-        "memory://", description="Where ranked lists and documents are cached: `memory://` is in the process."
+        "memory://",
+        repr=False,  # it may hold a password
+        description="Where ranked lists and documents are cached: `memory://` is in the process, "
+        "`redis://user:password@host:port/database` (`rediss://` for TLS) is shared by every gateway.",
+    )
+    cache_mb: int = Field(
+        128, ge=8, description="How many megabytes the cache may take, in the process or on its server."
     )
     events_url: Url = Field(
         None,
@@ -305,6 +310,11 @@ class Settings(BaseSettings):
         return self.events_url if self.events_url and urlsplit(self.events_url).scheme in REDIS_SCHEMES else None
 
     @property
+    def cache_redis_url(self) -> str | None:
+        """The Redis server of the cache; None when it is in the process."""
+        return self.cache_url if self.cache_url and urlsplit(self.cache_url).scheme in REDIS_SCHEMES else None
+
+    @property
     def events_path(self) -> Path:
         """The SQLite file of the event log; of no meaning when it is in Redis."""
         return path_from_url(self.events_url) if self.events_url else self.data_dir / "events.db"
@@ -388,6 +398,8 @@ def _allowed(field: str, problem: ErrorDetails) -> str:
             return "a whole number from 0 to 65535"
         case "models_kept" | "knn_from" | "serving_log_days" | "catalogue_timeout_ms" | "events_timeout_ms":
             return "a whole number from 1"
+        case "cache_mb":
+            return "a whole number from 8"
         case "mutual_weight" | "events_stream_days":
             return "a number from 0"
         case "currency":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from gateway.adapters.directory.models import DirectoryModelStore
     from gateway.adapters.elasticsearch.catalogue import ElasticsearchCatalogue
     from gateway.adapters.elasticsearch.vectors import ElasticsearchVectors
+    from gateway.adapters.memory.cache import MemoryCache
+    from gateway.adapters.redis.cache import RedisCache
     from gateway.adapters.sqlite.catalogue import SqliteCatalogue
     from gateway.adapters.sqlite.events import SqliteEventLog
     from gateway.adapters.sqlite.serving_log import SqliteServingLog
@@ -36,10 +40,12 @@ class Stores:
     serving_log: SqliteServingLog
     models: DirectoryModelStore
     settings: Settings
+    cache: MemoryCache | RedisCache
     vectors: ElasticsearchVectors | None = None  # with TANDEM_RETRIEVAL=knn
 
     def close(self) -> None:
         """Close them all. May be called twice."""
+        self.cache.close()
         self.serving_log.close()
         self.events.close()
         self.catalogue.close()
@@ -67,6 +73,7 @@ def open_stores(settings: Settings, *, must_exist: bool = False) -> Stores:
         serving_log = SqliteServingLog.open(settings.serving_log_path, days=settings.serving_log_days)
         opened.callback(serving_log.close)
         models = DirectoryModelStore(settings.models_path, kept=settings.models_kept)
+        cache = open_cache(settings, catalogue.identity)
         opened.pop_all()
     return Stores(
         catalogue=catalogue,
@@ -74,6 +81,7 @@ def open_stores(settings: Settings, *, must_exist: bool = False) -> Stores:
         serving_log=serving_log,
         models=models,
         settings=settings,
+        cache=cache,
         vectors=open_vectors(settings, catalogue),
     )
 
@@ -137,11 +145,7 @@ def open_event_log(settings: Settings, *, may_be_lost: bool = False) -> SqliteEv
         from gateway.adapters.redis.server import Timeouts
         from gateway.compaction import CompactedEventLog
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("redis", "hiredis"):
-            raise
-        raise UnavailableError(
-            "event log", "the client of Redis is not installed; install it with `pip install -e '.[production]'`"
-        ) from error
+        raise _no_redis_client("event log", error) from error
     timeout_ms = settings.events_timeout_ms
     timeouts = Timeouts(connect_ms=max(1, timeout_ms // 2), read_ms=timeout_ms)
     return CompactedEventLog.open(
@@ -150,6 +154,34 @@ def open_event_log(settings: Settings, *, may_be_lost: bool = False) -> SqliteEv
         archive=settings.archive_path,
         timeouts=timeouts,
         may_be_lost=may_be_lost,
+    )
+
+
+def open_cache(settings: Settings, catalogue: str) -> MemoryCache | RedisCache:
+    """Make the cache ready, be its server there or not. catalogue: the identity of the one whose documents it keeps.
+
+    Raises UnavailableError when the client of Redis is not installed.
+    """
+    max_bytes = settings.cache_mb * 1_000_000
+    url = settings.cache_redis_url
+    if url is None:
+        from gateway.adapters.memory.cache import MemoryCache
+
+        return MemoryCache(max_bytes, lambda: time.monotonic_ns() // 1_000_000)
+    try:
+        from gateway.adapters.redis.cache import RedisCache
+    except ModuleNotFoundError as error:
+        raise _no_redis_client("cache", error) from error
+    process = uuid.uuid4().hex
+    return RedisCache.open(url, namespace=settings.namespace, catalogue=catalogue, process=process, max_bytes=max_bytes)
+
+
+def _no_redis_client(part: str, error: ModuleNotFoundError) -> Exception:
+    """What to raise when the client of Redis, or something else, is not installed."""
+    if (error.name or "").partition(".")[0] not in ("redis", "hiredis"):
+        return error
+    return UnavailableError(
+        part, "the client of Redis is not installed; install it with `pip install -e '.[production]'`"
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pyroaring import BitMap
 
-from recommender.columns import Column, NumberColumn, Ordinals, SetColumn, bitmap_of, ordinals_in
+from recommender.columns import Column, NumberColumn, Ordinals, SetColumn, bitmap_of, grown, ordinals_in
 from recommender.documents import BudgetType, Changes, Document, JobStatus, Kind, Talent
 from recommender.facets import count_pay, count_values
 from recommender.filters import AttributeFilter, Filter, JobFilter, PayFilter
@@ -49,6 +49,8 @@ class Mirror:
         self._numbers = {name: NumberColumn() for name in _NUMBERS[kind]}
         self._attributes: dict[str, Column] = {}
         self._expiring = BitMap()
+        self._changed_at = np.zeros(0, dtype=np.int64)  # by ordinal: a revision not before its last change
+        self._newest = 0
 
     def __len__(self) -> int:
         with self._lock:
@@ -69,8 +71,16 @@ class Mirror:
             self._put_attributes(ordinals, documents)
             if self.kind is Kind.JOB:
                 self._put_expiring(ordinals)
-            self._remove(BitMap(changes.deleted) & self._live)
+            gone = BitMap(changes.deleted) & self._live
+            self._remove(gone)
+            self._mark_changed(np.concatenate([ordinals, ordinals_in(gone)]), max(changes.revision, changes.newest))
             self.revision = changes.revision
+
+    def _mark_changed(self, ordinals: Ordinals, revision: int) -> None:
+        if len(ordinals):
+            self._newest = max(self._newest, revision)
+            self._changed_at = grown(self._changed_at, int(ordinals.max()) + 1)
+            self._changed_at[ordinals] = revision
 
     def _put_attributes(self, ordinals: Ordinals, documents: Sequence[Document]) -> None:
         for document in documents:
@@ -181,6 +191,19 @@ class Mirror:
                 self._expiring, lambda ordinals: self._numbers["expires_at_ms"].numbers(ordinals) <= as_of_ms
             )
             return self._texts["status"].having_any([JobStatus.OPEN.value]) - expired
+
+    def changed_since(self, revision: int) -> BitMap:
+        """Ordinals of documents that may have changed after a revision: all that did, of those that were ever here."""
+        with self._lock:
+            if revision >= self._newest:
+                return BitMap()
+            return bitmap_of(np.flatnonzero(self._changed_at > revision).astype(np.uint32))
+
+    def changed_at(self, ordinals: Sequence[int]) -> list[int]:
+        """For each document a revision after which it has not changed; 0 for one that was never here."""
+        with self._lock:
+            known = len(self._changed_at)
+            return [int(self._changed_at[ordinal]) if ordinal < known else 0 for ordinal in ordinals]
 
     def ordinals_of(self, ids: Sequence[str]) -> list[int | None]:
         """Ordinals of the marketplace's own ids; None for one that is not alive here."""

@@ -9,21 +9,23 @@ from typing import Final
 import numpy as np
 from pyroaring import BitMap
 
+from recommender.caching import Turn
 from recommender.content import Trait, content_term, weigh
 from recommender.documents import Kind
 from recommender.eligibility import Exclude, excluded_ids
 from recommender.errors import BadInputError, CursorExpiredError
 from recommender.events import Event, EventType, actor_of
 from recommender.interest import Interest
+from recommender.kept_lists import KEPT_BEST, basis, best_of_kept, kept_from, list_key
 from recommender.mirror import Mirror
 from recommender.model import Ordinals
 from recommender.nomination import best_of_nominees, count_for, vector_of
-from recommender.ports import NomineeRequest, Nominees
+from recommender.ports import CachedList, NomineeRequest, Nominees
 from recommender.query import ListQuery, Mode, Pins, Strategy
 from recommender.rerank import DEPTH, spread_clients
 from recommender.retrieval import After, best, ordinals_from_bitmap
 from recommender.scoring import Dense, Scores, Terms, contributions, score
-from recommender.snapshots import Prefix, Snapshot, position_digest
+from recommender.snapshots import Prefix, Snapshot, list_identity, position_digest
 from recommender.versions import LoadedModel
 
 # A rebuilt score differs from the cursor's in its last bits when another processor solved for it, and in its first
@@ -37,6 +39,8 @@ class Draft:
 
     history: every event of the subject until now. mirror: of the items. chosen: what matches filter and text.
     snapshot: None until it is found or made. postings: of its traits, by trait.
+    key, revision, basis, turn: for the cache: what the list is kept under, the items' revision before the key was made,
+    what a list without a vector rests on, and the turn to make the list.
     nominees, recall: of a vector index where it was asked, and what they are measured to hold once they were used.
     """
 
@@ -51,6 +55,10 @@ class Draft:
     traits: tuple[Trait, ...] = ()
     postings: Mapping[Trait, BitMap] = field(default_factory=dict)
     chosen: BitMap = field(default_factory=BitMap)
+    key: str = ""
+    revision: int = 0
+    basis: str = ""
+    turn: Turn | None = None
     nominees: Nominees | None = None
     recall: float | None = None
     _terms: Terms | None = None
@@ -62,8 +70,39 @@ class Draft:
             self._terms = _terms_of(self)
         return self._terms
 
-    def best(self, candidates: BitMap, k: int, after: After | None = None) -> tuple[Ordinals, Scores]:
-        """The best k candidates behind `after`, see `retrieval.best`; from the nominees where there are enough."""
+    @property
+    def leads(self) -> bool:
+        """Whether this list is to be made here, for others too."""
+        return self.turn is not None and self.turn.leads
+
+    @property
+    def waits(self) -> bool:
+        """Whether somebody else is making this list."""
+        return self.turn is not None and not self.turn.leads
+
+    @property
+    def known_turn(self) -> Turn:
+        """The turn of a list that leads or waits."""
+        if self.turn is None:
+            raise RuntimeError("the list has no turn")
+        return self.turn
+
+    @property
+    def is_searched(self) -> bool:
+        """Whether a page takes a search of all candidates: nothing is kept, or it lies behind what is."""
+        kept, after = self.known_snapshot.kept, self.query.after
+        if kept is None:
+            return True
+        return not kept.is_whole and after is not None and len(kept.scores) > 0 and after.score < kept.scores[-1]
+
+    def best(self, candidates: BitMap, k: int, as_of_ms: int, after: After | None = None) -> tuple[Ordinals, Scores]:
+        """The best k candidates behind `after`, see `retrieval.best`; from the kept list where that has them all, or
+        from the nominees where there are enough."""
+        kept = self.known_snapshot.kept
+        if kept is not None:
+            found = best_of_kept(kept, lambda: self.terms, candidates, k, self.mirror, as_of_ms, after)
+            if found is not None:
+                return found
         if self.nominees is not None:
             with_row = self.loaded.side(self.query.item_kind).with_row
             found = best_of_nominees(self.terms, candidates, self.nominees.ordinals, with_row, k, self.mirror, after)
@@ -111,6 +150,53 @@ def _likes(query: ListQuery) -> list[Event]:
     liked = dict.fromkeys(query.profile.liked_job_ids if query.profile else ())
     kind = EventType.SAVE
     return [Event(event_id="", actor=actor_of(kind), type=kind, talent_id="", job_id=job_id) for job_id in liked]
+
+
+def key_of(draft: Draft) -> str:
+    """What the list is kept under. It stays the same as long as the list's interest does."""
+    query, item_kind = draft.query, draft.query.item_kind
+    history = spoken_history(draft)
+    ids = [query.subject_id or ""] if query.mode is Mode.SIMILAR else [event.id_of(item_kind) for event in history]
+    known = draft.mirror.ordinals_of(ids)
+    return list_key(list_identity(query), draft.loaded.model.manifest.version, history, known)
+
+
+def basis_of(draft: Draft) -> str:
+    """What a list without a vector rests on now."""
+    return basis(draft.traits, draft.mirror.revision, len(draft.mirror.eligible(draft.now_ms)) if draft.traits else 0)
+
+
+def set_key(draft: Draft) -> None:
+    """Note what the list is kept under, before any of it is asked for."""
+    draft.revision = draft.mirror.revision
+    draft.key = key_of(draft)
+
+
+def set_basis(draft: Draft) -> None:
+    """Note what a list without a vector rests on, before any of it is asked for."""
+    draft.basis = basis_of(draft)
+
+
+def to_keep(draft: Draft) -> CachedList | None:
+    """The list as it is kept; None when something that it rests on has changed since its key was made, and for a list
+    that was nominated for: what is kept is the true top."""
+    if draft.nominees is not None:
+        return None
+    everything = ordinals_from_bitmap(draft.chosen & draft.mirror.eligible(draft.now_ms))
+    found = best(draft.terms, everything, KEPT_BEST, draft.mirror)
+    rests_on = "" if draft.known_snapshot.interest is not None else draft.basis
+    if draft.mirror.revision != draft.revision and key_of(draft) != draft.key:
+        return None
+    if rests_on and basis_of(draft) != rests_on:
+        return None
+    return kept_from(
+        draft.known_snapshot,
+        found,
+        is_whole=len(everything) <= KEPT_BEST,
+        basis=rests_on,
+        revision=draft.revision,
+        made_at_ms=draft.now_ms,
+    )
 
 
 def own_row(draft: Draft) -> Interest:
@@ -168,10 +254,10 @@ def _excluded(draft: Draft, history: Sequence[Event]) -> BitMap:
 
 
 def nominee_request(draft: Draft, least: int) -> NomineeRequest | None:
-    """What to ask a vector index for. None for a list that does without: one that has fewer than `least`
+    """What to ask a vector index for. None for a list that does without: one that is kept, that has fewer than `least`
     candidates, that goes by no interest or by likeness, or a page too deep."""
     query, interest = draft.query, draft.known_snapshot.interest
-    if interest is None or query.mode is Mode.SIMILAR or len(draft.chosen) < least:
+    if interest is None or query.mode is Mode.SIMILAR or len(draft.chosen) < least or not draft.is_searched:
         return None
     depth = query.first + 1 + (0 if query.after is None else query.after.rank)
     count = count_for(max(depth, DEPTH) if draft.spreads_clients else depth)
@@ -194,7 +280,7 @@ def top_to_rerank(draft: Draft) -> Top:
     """What enters re-ranking. A rebuilt list begins with what its subject could see when it was begun."""
     pins = draft.pins
     history = [event for event in draft.history if event.seq <= pins.history]
-    return Top(*draft.best(candidates_of(draft, history, pins.as_of_ms), DEPTH))
+    return Top(*draft.best(candidates_of(draft, history, pins.as_of_ms), DEPTH, pins.as_of_ms))
 
 
 def reranked(draft: Draft, top: Top, clients: Sequence[str | None]) -> Prefix:
@@ -235,7 +321,7 @@ def cut_page(draft: Draft, candidates: BitMap) -> tuple[Ordinals, Scores]:
     wanted, prefix = draft.query.first + 1, draft.known_snapshot.prefix
     after = _keyset_after(draft)
     if prefix is None:
-        return draft.best(candidates, wanted, after)
+        return draft.best(candidates, wanted, draft.now_ms, after)
     start = 0
     if after is not None:
         start = prefix.ids.index(after.id) + 1 if after.id in prefix.ids else len(prefix.ids)
@@ -244,7 +330,7 @@ def cut_page(draft: Draft, candidates: BitMap) -> tuple[Ordinals, Scores]:
     if len(rest) == wanted or prefix.boundary is None:
         return ordinals, scores
     behind = after if after is not None and start == len(prefix.ids) and after.id not in prefix.ids else prefix.boundary
-    tail, tail_scores = draft.best(candidates, wanted - len(rest), behind)
+    tail, tail_scores = draft.best(candidates, wanted - len(rest), draft.now_ms, behind)
     return np.concatenate([ordinals, tail]), np.concatenate([scores, tail_scores])
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, TypeVar
 
 import numpy as np
 
+from recommender.caching import Caching, Turn
 from recommender.content import traits_from
 from recommender.documents import Document, Job, Kind, Side, Talent
 from recommender.eligibility import types_in_force
@@ -23,11 +24,14 @@ from recommender.events import Event, EventType
 from recommender.explain import explain_pair, unknown_pair
 from recommender.filters import JobFilter, TalentFilter
 from recommender.interest import interests_from_histories, shares
+from recommender.kept_lists import snapshot_from
 from recommender.mirror import Mirror
 from recommender.model import Model
 from recommender.neighbours import neighbour_shares
 from recommender.nomination import LEFT_ALONE_MS
 from recommender.ports import (
+    Cache,
+    CachedList,
     Catalogue,
     EventLog,
     ModelStore,
@@ -62,9 +66,12 @@ from recommender.ranking import (
     nominee_request,
     own_row,
     reranked,
+    set_basis,
+    set_key,
     spoken_history,
     strategies_of,
     strategy_of_page,
+    to_keep,
     top_to_rerank,
 )
 from recommender.reasons import ActedOn, reasons_for, told_of, told_to_profile
@@ -79,8 +86,10 @@ Answer = RankedPage | TandemError | None
 # Work that may take longer than about 2 ms leaves the event loop: a list costs some 0.4 ms by itself, and 50 ns for
 # each candidate or 2 µs for each event of a history.
 INLINE_LISTS: Final = 3
+INLINE_PAGES: Final = 12
 INLINE_CANDIDATES: Final = 20_000
 INLINE_EVENTS: Final = 500
+SHARED_TURNS: Final = 2  # how often a list waits for another request's computation before it does its own
 NAMED_AT_MOST: Final = 5  # acted-on items that are tried for a reason, best first: some are not for telling
 
 
@@ -108,6 +117,7 @@ class Recommender:
         models: ModelStore,
         clock_ms: Callable[[], int],
         new_id: Callable[[], str],
+        cache: Cache | None = None,
         vectors: VectorIndex | None = None,
         nominated_from: int = 1,
     ) -> None:
@@ -116,6 +126,8 @@ class Recommender:
         self._serving_log = serving_log
         self._versions = Versions(models, clock_ms)
         self._snapshots = Snapshots()
+        self._caching = None if cache is None else Caching(cache, clock_ms)
+        self._followed: dict[Kind, Mirror] = {}
         self._vectors, self._nominated_from, self._vectors_alone_until_ms = vectors, nominated_from, 0
         self._clock_ms = clock_ms
         self._new_id = new_id
@@ -124,6 +136,11 @@ class Recommender:
     def model(self) -> Model:
         """The serving model. Raises NoModelError when there is none yet."""
         return self._versions.serving.model
+
+    @property
+    def cache_counts(self) -> Mapping[tuple[str, str], int]:
+        """What came of asking the cache since the process began; see Caching."""
+        return {} if self._caching is None else self._caching.counts
 
     @property
     def serving(self) -> LoadedModel:
@@ -153,8 +170,7 @@ class Recommender:
     async def _pages(self, queries: Sequence[ListQuery]) -> list[Answer]:
         answers: dict[int, Answer] = {}
         drafts = await self._drafts(queries, answers)
-        await self._choose(drafts)
-        await self._nominate(drafts)
+        await self._prepare(drafts)
         await self._rerank(drafts)
         ready = []
         for draft in drafts:
@@ -165,7 +181,7 @@ class Recommender:
                 answers[draft.place] = error
         candidates = [candidates_of(draft, draft.history, draft.now_ms) for draft in ready]
         cuts = await _apart(
-            len(ready) > INLINE_LISTS or sum(map(len, candidates)) > INLINE_CANDIDATES,
+            _is_long(ready, candidates),
             lambda: [cut_page(draft, among) for draft, among in zip(ready, candidates, strict=True)],
         )
         served = []
@@ -204,9 +220,75 @@ class Recommender:
             draft = Draft(place, query, loaded, now_ms, history, mirrors[query.item_kind], found)
             draft.is_rebuilt = after is not None and found is None
             drafts.append(draft)
-        await self._solve([draft for draft in drafts if draft.snapshot is None])
-        await self._describe([draft for draft in drafts if draft.snapshot is None])
         return drafts
+
+    async def _prepare(self, drafts: Sequence[Draft], turns: int = SHARED_TURNS) -> None:
+        """What each list's order rests on, and what matches: kept, made here, or made by whoever is making it already.
+
+        turns: how often yet to wait for others before a list is made here beside them.
+        """
+        caching, new = self._caching, [draft for draft in drafts if draft.snapshot is None]
+        if caching is None or not turns or not new:
+            await self._begin(new)
+            await self._choose(drafts)
+            await self._nominate(drafts)
+            return
+        held: list[Turn] = []
+        try:
+            await self._recall(caching, new, held)
+            ready = [draft for draft in drafts if not draft.waits]
+            await self._choose(ready)
+            await self._nominate(ready)
+            await self._keep(caching, [draft for draft in new if draft.leads])
+            theirs = [draft for draft in new if draft.waits]
+            await self._take(theirs, await caching.wait([draft.known_turn for draft in theirs]))
+        except BaseException:
+            caching.abandon(held)
+            raise
+        if theirs:
+            await self._prepare(theirs, turns - 1)
+
+    async def _recall(self, caching: Caching, drafts: Sequence[Draft], held: list[Turn]) -> None:
+        """The kept list, or a turn, of each list; those whose turn it is are begun. `held` gets every turn."""
+        for draft in drafts:
+            set_key(draft)
+        found = await caching.look_up([draft.key for draft in drafts])
+        for draft, answer in zip(drafts, found, strict=True):
+            if isinstance(answer, Turn):
+                draft.turn = answer
+                held.append(answer)
+        await self._begin([draft for draft in drafts if draft.leads])
+        there = [(draft, kept) for draft, kept in zip(drafts, found, strict=True) if isinstance(kept, CachedList)]
+        await self._take([draft for draft, _ in there], [kept for _, kept in there])
+        stale = [draft for draft, _ in there if draft.snapshot is None]
+        for draft, turn in zip(stale, await caching.take_turns([draft.key for draft in stale]), strict=True):
+            draft.turn = turn
+            held.append(turn)
+
+    async def _take(self, drafts: Sequence[Draft], lists: Sequence[CachedList | None]) -> None:
+        """Go on with what was kept where it still holds: without a vector, when what it rests on is as it was."""
+        kept = [(draft, found) for draft, found in zip(drafts, lists, strict=True) if found is not None]
+        await self._describe([draft for draft, found in kept if found.basis])
+        for draft, found in kept:
+            if not found.basis or found.basis == draft.basis:
+                draft.snapshot = snapshot_from(found)
+        for draft in drafts:
+            draft.turn = None
+
+    async def _keep(self, caching: Caching, drafts: Sequence[Draft]) -> None:
+        """Put what was made here into the cache; their snapshots get it as well."""
+        is_long = len(drafts) > INLINE_LISTS or sum(len(draft.chosen) for draft in drafts) > INLINE_CANDIDATES
+        made: list[CachedList | None] = await _apart(is_long, lambda: [to_keep(draft) for draft in drafts])
+        for draft, kept in zip(drafts, made, strict=True):
+            draft.snapshot = replace(draft.known_snapshot, kept=kept)
+        turns = [draft.known_turn for draft in drafts]
+        await caching.publish([(turn, kept) for turn, kept in zip(turns, made, strict=True) if kept is not None])
+        await caching.give_up([turn for turn, kept in zip(turns, made, strict=True) if kept is None])
+
+    async def _begin(self, drafts: Sequence[Draft]) -> None:
+        """The interest, or else the traits, of each list's subject."""
+        await self._solve(drafts)
+        await self._describe([draft for draft in drafts if draft.snapshot is None])
 
     async def _checked(self, query: ListQuery) -> LoadedModel:
         """The model to rank a valid query with. Raises BadInputError, NoModelError, CursorExpiredError."""
@@ -222,7 +304,9 @@ class Recommender:
         kinds = {query.item_kind for query in queries}
         kinds |= {query.subject_kind for query in queries if query.subject_kind is Kind.JOB and query.subject_id}
         wanted = sorted(kinds, key=lambda kind: kind.value)
-        return dict(zip(wanted, await asyncio.gather(*map(self._catalogue.mirror, wanted)), strict=True))
+        mirrors = dict(zip(wanted, await asyncio.gather(*map(self._catalogue.mirror, wanted)), strict=True))
+        self._followed |= mirrors
+        return mirrors
 
     async def _histories(self, queries: Iterable[ListQuery]) -> dict[SubjectKey, list[Event]]:
         subjects = list(
@@ -264,17 +348,28 @@ class Recommender:
                 query.profile if query.subject_id is None else documents.by_key(query.subject_kind, query.subject_id)
             )
             draft.traits = traits_from(known)
+            set_basis(draft)
 
     async def _documents(self, ordinals: Mapping[Kind, Iterable[int]], subjects: Iterable[SubjectKey]) -> _Documents:
         """Documents by ordinal and by id, in one call per kind that has any."""
-        wanted = {}
+        asked = []
         for kind in Kind:
             ids = sorted({subject.id for subject in subjects if subject.kind is kind})
             of_kind = sorted(set(ordinals.get(kind, ())))
             if ids or of_kind:
-                wanted[kind] = self._catalogue.get_many(kind, of_kind, ids)
-        found = zip(wanted, await asyncio.gather(*wanted.values()), strict=True)
-        return _Documents({kind: [document for document in of_kind if document is not None] for kind, of_kind in found})
+                asked.append(self.documents(kind, of_kind, ids))
+        found = await asyncio.gather(*asked)
+        return _Documents(document for some in found for document in some if document is not None)
+
+    async def documents(self, kind: Kind, ordinals: Sequence[int], ids: Sequence[str] = ()) -> list[Document | None]:
+        """Documents by ordinals, then by ids.
+
+        Those of ordinals are at least as new as the answer of this process that named them, those of ids as of now.
+        """
+        mirror = self._followed.get(kind)
+        if self._caching is None or mirror is None or not ordinals:
+            return await self._catalogue.get_many(kind, ordinals, ids)
+        return await self._caching.documents(self._catalogue, mirror, ordinals, ids)
 
     async def _choose(self, drafts: Sequence[Draft]) -> None:
         """What matches each list's filter and text, and the postings of the traits of those that begin."""
@@ -430,6 +525,7 @@ class Recommender:
         failure = answers.get(0)
         if isinstance(failure, TandemError):
             raise failure
+        await self._begin(drafts)
         documents = await self._documents({}, pair)
         talent, job = documents.by_key(Kind.TALENT, talent_id), documents.by_key(Kind.JOB, job_id)
         if not drafts or job is None or (talent is None and (not is_talents or not drafts[0].history)):
@@ -451,9 +547,10 @@ class Recommender:
 class _Documents:
     """Documents that were fetched together, by kind and ordinal or id."""
 
-    def __init__(self, found: Mapping[Kind, Sequence[Document]]) -> None:
-        self._at = {(kind, document.ordinal): document for kind, of_kind in found.items() for document in of_kind}
-        self._by_id = {(kind, document.id): document for kind, of_kind in found.items() for document in of_kind}
+    def __init__(self, found: Iterable[Document]) -> None:
+        some = [(Kind.JOB if isinstance(document, Job) else Kind.TALENT, document) for document in found]
+        self._at = {(kind, document.ordinal): document for kind, document in some}
+        self._by_id = {(kind, document.id): document for kind, document in some}
 
     def at(self, kind: Kind, ordinal: int) -> Document | None:
         return self._at.get((kind, ordinal))
@@ -468,6 +565,12 @@ class _Documents:
 async def _apart(is_long: bool, work: Callable[[], T]) -> T:
     """The work's result; long work leaves the event loop to others (NumPy lets go of the interpreter)."""
     return await asyncio.to_thread(work) if is_long else work()
+
+
+def _is_long(drafts: Sequence[Draft], candidates: Sequence[Sized]) -> bool:
+    """Whether cutting these pages takes longer than the event loop may be kept; a page of a kept list takes 0.1 ms."""
+    searched = [len(among) for draft, among in zip(drafts, candidates, strict=True) if draft.is_searched]
+    return len(searched) > INLINE_LISTS or len(drafts) > INLINE_PAGES or sum(searched) > INLINE_CANDIDATES
 
 
 def _is_missing(mirror: Mirror, document_id: str) -> bool:

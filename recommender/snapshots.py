@@ -11,6 +11,7 @@ from recommender.content import WeightedTrait
 from recommender.errors import BadInputError
 from recommender.interest import Interest
 from recommender.model import Ordinals
+from recommender.ports import CachedList
 from recommender.query import ListQuery, Pins, Position, Strategy
 from recommender.retrieval import After
 from recommender.scoring import Scores, Sparse
@@ -37,6 +38,7 @@ class Snapshot:
 
     interest: with COLLABORATIVE, of a history; vector alone counts for a similar list (then rows are empty).
     traits, content: what an item may share with the subject, and what each item did share when the list began.
+    kept: the list as it is cached, where it is: its best are known.
     """
 
     strategy: Strategy
@@ -44,6 +46,7 @@ class Snapshot:
     traits: tuple[WeightedTrait, ...] = ()
     content: Sparse | None = None
     prefix: Prefix | None = None
+    kept: CachedList | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -65,10 +68,15 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def query_digest(query: ListQuery) -> str:
-    """Of everything that two pages of one list share."""
+def list_identity(query: ListQuery) -> str:
+    """A digest of everything that two pages of one list share; nobody can make two lists that have the same one."""
     parts = (query.mode, query.subject_kind, query.subject_id, query.profile, query.text, query.filter, query.options)
-    return _digest(repr(parts).encode())
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def query_digest(query: ListQuery) -> str:
+    """The part of it that a cursor carries."""
+    return list_identity(query)[:16]
 
 
 def position_digest(query: ListQuery, snapshot: Snapshot) -> str:

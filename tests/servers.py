@@ -91,7 +91,7 @@ class RedisServer:
         """Whether it has stopped by itself."""
         return self._process is None or self._process.poll() is not None
 
-    def command(self, *words: str) -> bytes:
+    def command(self, *words: str | bytes) -> bytes:
         """What the server answers to one command, unparsed."""
         return self._exchange(words)
 
@@ -103,8 +103,8 @@ class RedisServer:
         # One that wants a password is up as well; one that still loads is not.
         return answer.startswith((b"+PONG", b"-NOAUTH"))
 
-    def _exchange(self, words: Sequence[str]) -> bytes:
-        parts = [word.encode() for word in words]
+    def _exchange(self, words: Sequence[str | bytes]) -> bytes:
+        parts = [word.encode() if isinstance(word, str) else word for word in words]
         body = b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
         with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
             connection.sendall(b"*%d\r\n%s" % (len(parts), body))

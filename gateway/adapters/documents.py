@@ -106,6 +106,12 @@ def patched(kind: Kind, stored: Stored, patch: Patch) -> Stored:
     return result
 
 
+def stored_from_document(kind: Kind, document: Document) -> Stored:
+    """The stored form of a document: what `document_from_stored` makes it of."""
+    fields = {name: getattr(document, name) for name in (*_FORMS[kind], "attributes")}
+    return patched(kind, {}, Patch(document.id, fields, document.updated_at_ms))
+
+
 def _patch_attributes(result: Stored, changes: Mapping[str, str | None] | None) -> None:
     """Merge; a None (or empty) value removes one attribute, and None instead of a mapping removes all."""
     kept = dict(result.get("attributes", {})) if changes is not None else {}

@@ -21,6 +21,7 @@ from recommender.errors import TandemError
 
 if TYPE_CHECKING:
     from gateway.adapters.elasticsearch.catalogue import ElasticsearchCatalogue
+    from gateway.adapters.redis.cache import RedisCache
     from gateway.compaction import CompactedEventLog
 
 PYTHON = (3, 11)
@@ -73,6 +74,7 @@ def findings() -> Iterator[Finding]:
     yield _disk(settings.data_dir)
     yield _catalogue(settings)
     yield _event_log(settings)
+    yield _cache(settings)
     yield _serving_log(settings)
     yield _model(settings)
     yield _access(settings)
@@ -184,6 +186,26 @@ def _event_log(settings: Settings) -> Finding:
         return Finding("event log", Status.OK, text)
     old = "" if archived is None else f"; {archived.events:,} archived in {settings.archive_path}"
     return Finding("event log", Status.OK, f"{text}; {facts.promise}{old}")
+
+
+def _cache(settings: Settings) -> Finding:
+    """Nothing here is a failure: without a cache lists are computed."""
+    from gateway.wiring import open_cache
+
+    bound = f"at most {settings.cache_mb} MB"
+    if settings.cache_redis_url is None:
+        return Finding("cache", Status.OK, f"in the process, {bound}")
+    try:
+        cache = cast("RedisCache", open_cache(settings, ""))
+    except TandemError as error:
+        return Finding("cache", Status.WARN, str(error))
+    try:
+        problem = cache.problem()
+    finally:
+        cache.close()
+    if problem is not None:
+        return Finding("cache", Status.WARN, f"{problem}; until then every list is computed")
+    return Finding("cache", Status.OK, f"{without_password(settings.cache_redis_url)}, {bound}")
 
 
 def _serving_log(settings: Settings) -> Finding:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from gateway.adapters.elasticsearch.catalogue import ElasticsearchCatalogue
+    from gateway.adapters.redis.cache import RedisCache
     from gateway.graphql.persisted import PersistedOperations
     from gateway.graphql.services import Services
     from gateway.settings import Settings
@@ -61,6 +62,7 @@ def run_server(settings: Settings, banner: str | None = None) -> None:
     stores = open_stores(settings, must_exist=True)
     try:
         _warn_of_a_full_disk(stores)
+        _warn_of_a_lost_cache(stores)
         services = build_services(stores)
         _load_model(services)
         with _listening(settings) as listener:
@@ -73,8 +75,9 @@ def run_server(settings: Settings, banner: str | None = None) -> None:
                 cors_origins=settings.cors_origins,
                 tasks=_tasks(stores, services.recommender),
             )
-            said = (banner or _banner(settings)).replace("{url}", _url(listener))
-            _serve(app, listener, said, services.changes.close)
+            _serve(
+                app, listener, (banner or _banner(settings)).replace("{url}", _url(listener)), services.changes.close
+            )
     finally:
         stores.close()
 
@@ -91,6 +94,7 @@ def build_services(stores: Stores) -> Services:
         models=stores.models,
         clock_ms=_clock_ms,
         new_id=_new_id,
+        cache=stores.cache,
         vectors=stores.vectors,
         nominated_from=stores.settings.knn_from,
     )
@@ -129,6 +133,14 @@ def _warn_of_a_full_disk(stores: Stores) -> None:
         problem = asyncio.run(catalogue.write_problem())
         if problem is not None:
             structlog.get_logger("tandem.serve").warning("no document can be written", why=problem)
+
+
+def _warn_of_a_lost_cache(stores: Stores) -> None:
+    """Without its cache Tandem answers all the same, only slower; and it finds one that comes back."""
+    if stores.settings.cache_redis_url is not None:
+        problem = cast("RedisCache", stores.cache).problem()
+        if problem is not None:
+            structlog.get_logger("tandem.serve").warning("nothing is cached", why=problem)
 
 
 def _load_model(services: Services) -> None:

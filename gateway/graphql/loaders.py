@@ -110,7 +110,7 @@ class Loaders:
 
     def _by_ordinal(self, kind: Kind) -> Callable[[list[int]], Coroutine[Any, Any, Sequence[Document | None]]]:
         async def load(ordinals: list[int]) -> Sequence[Document | None]:
-            return await self._services.catalogue.get_many(kind, ordinals=ordinals)
+            return await self._services.recommender.documents(kind, ordinals)
 
         return load
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 
 from recommender.model import Manifest
@@ -21,8 +21,10 @@ class Metrics:
         self._requests[route, status] += 1
         self._seconds[route] += seconds
 
-    def text(self, manifest: Manifest | None, now_ms: int) -> str:
-        """Every metric in the text format 0.0.4. `manifest` is the serving model's."""
+    def text(
+        self, manifest: Manifest | None, now_ms: int, cache_counts: Mapping[tuple[str, str], int] | None = None
+    ) -> str:
+        """Every metric in the text format 0.0.4. `manifest` is the serving model's; cache_counts: see Caching."""
         lines = list(
             _family("tandem_build_info", "gauge", "The running version.", [(f'version="{_escaped(_version())}"', 1)])
         )
@@ -37,6 +39,10 @@ class Metrics:
         lines += _family("tandem_http_requests_total", "counter", "Answered requests.", requests)
         seconds = [(f'route="{route}"', total) for route, total in sorted(self._seconds.items())]
         lines += _family("tandem_http_request_seconds_total", "counter", "Time spent answering.", seconds)
+        cached = [
+            (f'of="{of}",outcome="{outcome}"', count) for (of, outcome), count in sorted((cache_counts or {}).items())
+        ]
+        lines += _family("tandem_cache_total", "counter", "What came of asking the cache.", cached)
         return "\n".join(lines) + "\n"
 
 

@@ -58,6 +58,7 @@ def test_a_healthy_set_up_is_all_ok(data_dir: Path) -> None:
             "disk",
             "catalogue",
             "event log",
+            "cache",
             "serving log",
             "model",
             "access",
@@ -75,7 +76,7 @@ def test_a_healthy_set_up_leaves_with_0(capsys: pytest.CaptureFixture[str]) -> N
         main(["doctor"])
     lines = capsys.readouterr().out.splitlines()
     assert left.value.code in (0, None)
-    assert len(lines) == 9
+    assert len(lines) == 10
     assert all(line.startswith("OK    ") for line in lines)
 
 

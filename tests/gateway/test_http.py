@@ -13,6 +13,7 @@ from graphql import get_introspection_query
 
 from gateway.graphql.documents import CACHED_DOCUMENTS, DOCUMENTS
 from gateway.http import request_body
+from gateway.http.metrics import Metrics
 from gateway.http.negotiation import GRAPHQL, response_type
 from gateway.http.problem import JSON, HttpProblem
 from tests.gateway.served_market import ServedMarket
@@ -342,6 +343,12 @@ async def test_a_browser_gets_the_page_and_a_program_does_not(market: ServedMark
 async def test_an_unknown_path_is_404_in_json(market: ServedMarket) -> None:
     response = await market.client.get("/nowhere")
     assert (response.status_code, code_of(response)) == (404, "NOT_FOUND")
+
+
+def test_the_metrics_say_what_came_of_asking_the_cache() -> None:
+    text = Metrics().text(None, 0, {("lists", "hit"): 3, ("cache", "left alone"): 1})
+    assert '\ntandem_cache_total{of="cache",outcome="left alone"} 1\n' in text
+    assert text.endswith('tandem_cache_total{of="lists",outcome="hit"} 3\n')
 
 
 async def test_the_probes_and_the_metrics_say_how_it_is(market: ServedMarket) -> None:

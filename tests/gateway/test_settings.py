@@ -106,9 +106,8 @@ def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> Non
         ),
         (
             "CACHE_URL",
-            "redis://localhost",
-            "TANDEM_CACHE_URL: allowed is memory:// (redis:// arrives with the production stores); "
-            "got 'redis://localhost'",
+            "sqlite:///cache.db",
+            "TANDEM_CACHE_URL: allowed is a URL such as memory:// or redis://host:6379/0; got 'sqlite:///cache.db'",
         ),
         (
             "CATALOGUE_URL",

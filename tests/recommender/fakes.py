@@ -17,7 +17,7 @@ from recommender.events import Event, EventType
 from recommender.filters import Filter
 from recommender.mirror import Mirror
 from recommender.model import Hyperparameters, Manifest, Model, Neighbours, Side
-from recommender.ports import Appended, LogState, ServedList, SubjectKey, VectorIndex
+from recommender.ports import Appended, Cache, LogState, ServedList, SubjectKey, VectorIndex
 from recommender.recommender import Recommender
 from recommender.search import Facet, FacetRequest, SearchPage, SearchRequest
 from recommender.text import terms
@@ -223,7 +223,14 @@ def blended(base: Model, weight: float = 0.5, talent_weight: float = 0.5, popula
 class World:
     """A recommender over fakes; `now_ms` moves when a test moves it."""
 
-    def __init__(self, documents: Iterable[Document] = (), events: Iterable[Event] = (), *models: Model) -> None:
+    def __init__(
+        self,
+        documents: Iterable[Document] = (),
+        events: Iterable[Event] = (),
+        *models: Model,
+        cache: Cache | None = None,
+    ) -> None:
+        self.cache = cache
         self.catalogue = FakeCatalogue(documents)
         self.events = FakeEventLog(events)
         self.serving_log = FakeServingLog()
@@ -243,6 +250,7 @@ class World:
             models=self.models,
             clock_ms=lambda: self.now_ms,
             new_id=lambda: f"r{next(names)}",
+            cache=self.cache,
             vectors=self.vectors,
             nominated_from=self.nominated_from,
         )

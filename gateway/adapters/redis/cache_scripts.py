@@ -1,0 +1,79 @@
+"""What the cache's server does in one step, in Lua. All keys share a hash tag, so a cluster keeps them on one node.
+
+A claim to a key stands beside it, under the key and `:claim`, and holds the name of the process that has it.
+"""
+
+from __future__ import annotations
+
+# KEYS: of lists. ARGV: the process, how long its claims stand (ms).
+# Returns for each list its value; where there is none 1 when this process is to make it, 0 when another has claimed it.
+LOOK_UP = """
+local found = redis.call('MGET', unpack(KEYS))
+for i, value in ipairs(found) do
+  if not value then
+    local claim = KEYS[i] .. ':claim'
+    local set = redis.call('SET', claim, ARGV[1], 'NX', 'PX', ARGV[2])
+    found[i] = (set or redis.call('GET', claim) == ARGV[1]) and 1 or 0
+  end
+end
+return found
+"""
+
+# KEYS: of lists. ARGV: the process, how long its claims stand (ms). Returns 1 or 0 as above, whatever is there.
+CLAIM = """
+local won = {}
+for i, key in ipairs(KEYS) do
+  local claim = key .. ':claim'
+  local set = redis.call('SET', claim, ARGV[1], 'NX', 'PX', ARGV[2])
+  won[i] = (set or redis.call('GET', claim) == ARGV[1]) and 1 or 0
+end
+return won
+"""
+
+# KEYS: of lists. ARGV: the process. Gives up its claims.
+RELEASE = """
+for i, key in ipairs(KEYS) do
+  if redis.call('GET', key .. ':claim') == ARGV[1] then redis.call('DEL', key .. ':claim') end
+end
+return 1
+"""
+
+# KEYS: the index, the sizes; then keys to be written. ARGV: the process, how long values are kept (ms), how many bytes
+# there may be in all; then the values.
+# The index orders all keys by when they expire; the sizes hold the bytes of each, and under '' those of all. What comes
+# to its end first makes room. A key that the server has dropped by itself counts until its time has come.
+PUT = """
+local index, sizes = KEYS[1], KEYS[2]
+local process, ttl, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local total = tonumber(redis.call('HGET', sizes, '') or '0')
+local function forget(key)
+  total = total - tonumber(redis.call('HGET', sizes, key) or '0')
+  redis.call('HDEL', sizes, key)
+end
+for _, key in ipairs(redis.call('ZRANGEBYSCORE', index, '-inf', now, 'LIMIT', 0, 200)) do
+  redis.call('ZREM', index, key)
+  forget(key)
+end
+for i = 3, #KEYS do
+  local key, value = KEYS[i], ARGV[i + 1]
+  local size = #value + 2 * #key + 200
+  forget(key)
+  redis.call('SET', key, value, 'PX', ttl)
+  redis.call('ZADD', index, now + ttl, key)
+  redis.call('HSET', sizes, key, size)
+  total = total + size
+  if redis.call('GET', key .. ':claim') == process then redis.call('DEL', key .. ':claim') end
+end
+while total > most do
+  local first = redis.call('ZPOPMIN', index)
+  if #first == 0 then total = 0 break end
+  redis.call('UNLINK', first[1])
+  forget(first[1])
+end
+redis.call('HSET', sizes, '', string.format('%.0f', math.max(total, 0)))
+redis.call('PEXPIRE', index, 2 * ttl)
+redis.call('PEXPIRE', sizes, 2 * ttl)
+return 1
+"""

@@ -1,0 +1,231 @@
+"""The cache as the recommender uses it: who computes what is missing, who waits for it, and what a failing cache means.
+
+A cache that cannot be reached is no error: what it would have had is computed, and it is left alone for a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from recommender.documents import Document
+from recommender.errors import UnavailableError
+from recommender.mirror import Mirror
+from recommender.ports import Cache, CachedDocument, CachedList, Catalogue, Lost
+
+T = TypeVar("T")
+
+# A list is exact however old it is; but the longer ago, the more documents are scored anew with every hit. After
+# SOFT_MS one request makes it anew while the others still take the old one.
+SOFT_MS: Final = 300_000
+HARD_MS: Final = 3_600_000
+CLAIM_MS: Final = 2_000  # far above what a list takes; whoever has not come back by then has died
+POLL_SECONDS: Final = 0.01
+POLLS: Final = 30  # then it is quicker to compute the list than to wait for another process
+LEFT_ALONE_MS: Final = 1_000
+
+
+@dataclass(eq=False, slots=True)
+class Turn:
+    """A list that is not there yet. One turn of each key in a process owns it; the others share its answer.
+
+    leads: whether this turn's holder is to make the list. The owner that does not lead waits for another process.
+    """
+
+    key: str
+    answer: asyncio.Future[CachedList | None]
+    owns: bool
+    leads: bool = False
+
+
+class Caching:
+    """A cache with single flight. `counts` by what and outcome only ever grow; all of it on one event loop.
+
+    Outcomes of lists: hit, miss, garbage, shared (with a computation of this process), awaited (from another process),
+    refreshed (made anew in good time), computed. Of documents: hit, miss, garbage. Of the cache: failed, left alone.
+    """
+
+    def __init__(self, cache: Cache, clock_ms: Callable[[], int]) -> None:
+        self._cache = cache
+        self._clock_ms = clock_ms
+        self._flights: dict[str, Turn] = {}
+        self._alone_until_ms = 0
+        self.counts: Counter[tuple[str, str]] = Counter()
+
+    async def look_up(self, keys: Sequence[str]) -> list[CachedList | Turn]:
+        """The list of each key, or a turn for it. Every turn has to be ended by `publish`, `wait` or `give_up`."""
+        turns = {key: self._turn(key) for key in dict.fromkeys(keys)}
+        mine = [turn for turn in turns.values() if turn.owns]
+        try:
+            found = await self._ask(mine)
+            answers: dict[str, CachedList | Turn] = dict(turns)
+            due = []
+            for turn, kept in zip(mine, found, strict=True):
+                if isinstance(kept, CachedList) and self._age_ms(kept) < HARD_MS:
+                    answers[turn.key] = kept
+                    if self._age_ms(kept) < SOFT_MS:
+                        self._answer(turn, kept)
+                    else:
+                        due.append((turn, kept))
+                else:
+                    self.counts["lists", "garbage" if kept is Lost.GARBAGE else "miss"] += 1
+                    turn.leads = kept is not Lost.CLAIMED
+            won = await self._claim([turn.key for turn, _ in due])
+            for (turn, kept), is_ours in zip(due, won, strict=True):
+                if is_ours:
+                    turn.leads, answers[turn.key] = True, turn
+                    self.counts["lists", "refreshed"] += 1
+                else:
+                    self._answer(turn, kept)
+        except BaseException:
+            self._end(mine)
+            raise
+        self.counts["lists", "hit"] += sum(isinstance(answers[key], CachedList) for key in keys)
+        return _once_each(keys, answers)
+
+    async def take_turns(self, keys: Sequence[str]) -> list[Turn]:
+        """Turns for lists that are there but no longer hold."""
+        turns = {key: self._turn(key) for key in dict.fromkeys(keys)}
+        mine = [turn for turn in turns.values() if turn.owns]
+        try:
+            for turn, is_ours in zip(mine, await self._claim([turn.key for turn in mine]), strict=True):
+                turn.leads = is_ours
+        except BaseException:
+            self._end(mine)
+            raise
+        self.counts["lists", "stale"] += len(keys)
+        return _once_each(keys, turns)
+
+    async def publish(self, made: Sequence[tuple[Turn, CachedList]]) -> None:
+        """Hand over lists that were made: at once to who waits in this process, then to the cache."""
+        lists = {}
+        for turn, kept in made:
+            self.counts["lists", "computed"] += 1
+            self._answer(turn, kept)
+            lists[turn.key] = kept
+        if lists:
+            await self._try(lambda: self._cache.put_lists(lists, HARD_MS), None)
+
+    async def give_up(self, turns: Sequence[Turn]) -> None:
+        """End turns without a list."""
+        self._end(turns)
+        led = [turn.key for turn in turns if turn.leads]
+        if led:
+            await self._try(lambda: self._cache.release(led), None)
+
+    def abandon(self, turns: Sequence[Turn]) -> None:
+        """End turns without a list and without a word to other processes, who will find out by the claims' end."""
+        self._end(turns)
+
+    async def wait(self, turns: Sequence[Turn]) -> list[CachedList | None]:
+        """The lists that others make; None for one that they did not.
+
+        To be called when the caller has made all that is its own to make: so nobody waits in a circle.
+        """
+        theirs = [turn for turn in turns if turn.owns]
+        try:
+            await self._poll(theirs)
+        finally:
+            self._end(theirs)
+        answers = [await asyncio.shield(turn.answer) for turn in turns]
+        for turn, answer in zip(turns, answers, strict=True):
+            if answer is not None:
+                self.counts["lists", "awaited" if turn.owns else "shared"] += 1
+        return answers
+
+    async def documents(
+        self, catalogue: Catalogue, mirror: Mirror, ordinals: Sequence[int], ids: Sequence[str] = ()
+    ) -> list[Document | None]:
+        """Documents by ordinal, as fresh as the mirror, from the cache where they have not changed since; then by id.
+
+        The catalogue is asked at most once.
+        """
+        distinct = list(dict.fromkeys(ordinals))
+        nothing: list[CachedDocument | Lost] = [Lost.ABSENT] * len(distinct)
+        kept = await self._try(lambda: self._cache.get_documents(mirror.kind, distinct), nothing)
+        answers: dict[int, Document | None] = {}
+        for ordinal, found, changed_at in zip(distinct, kept, mirror.changed_at(distinct), strict=True):
+            # A document that the mirror never had is nobody's to vouch for.
+            if isinstance(found, CachedDocument) and 0 < changed_at <= found.revision:
+                answers[ordinal] = found.document
+            else:
+                self.counts["documents", "garbage" if found is Lost.GARBAGE else "miss"] += 1
+        self.counts["documents", "hit"] += len(answers)
+        missing = [ordinal for ordinal in distinct if ordinal not in answers]
+        by_id: list[Document | None] = []
+        if missing or ids:
+            revision = mirror.revision  # read before the documents: they are at least as new
+            read = await catalogue.get_many(mirror.kind, missing, ids)
+            answers |= dict(zip(missing, read, strict=False))
+            by_id = read[len(missing) :]
+            new = [CachedDocument(revision, document) for document in read[: len(missing)] if document is not None]
+            if new:
+                await self._try(lambda: self._cache.put_documents(mirror.kind, new, HARD_MS), None)
+        return [answers[ordinal] for ordinal in ordinals] + by_id
+
+    def _turn(self, key: str) -> Turn:
+        flight = self._flights.get(key)
+        if flight is not None:
+            return Turn(key, flight.answer, owns=False)
+        turn = self._flights[key] = Turn(key, asyncio.get_running_loop().create_future(), owns=True)
+        return turn
+
+    def _answer(self, turn: Turn, kept: CachedList | None) -> None:
+        if self._flights.get(turn.key) is turn:
+            del self._flights[turn.key]
+        if not turn.answer.done():
+            turn.answer.set_result(kept)
+
+    def _end(self, turns: Sequence[Turn]) -> None:
+        for turn in turns:
+            if turn.owns:
+                self._answer(turn, None)
+
+    def _age_ms(self, kept: CachedList) -> int:
+        return self._clock_ms() - kept.made_at_ms
+
+    async def _ask(self, turns: Sequence[Turn]) -> list[CachedList | Lost]:
+        keys = [turn.key for turn in turns]
+        nothing: list[CachedList | Lost] = [Lost.ABSENT] * len(keys)
+        return await self._try(lambda: self._cache.get_lists(keys, CLAIM_MS), nothing) if keys else []
+
+    async def _claim(self, keys: Sequence[str]) -> list[bool]:
+        return await self._try(lambda: self._cache.claim(keys, CLAIM_MS), [True] * len(keys)) if keys else []
+
+    async def _poll(self, turns: Sequence[Turn]) -> None:
+        """Ask until the other process has put the list, has given up, or has taken too long."""
+        waiting = list(turns)
+        for _ in range(POLLS):
+            if not waiting:
+                return
+            await asyncio.sleep(POLL_SECONDS)
+            for turn, kept in zip(waiting, await self._ask(waiting), strict=True):
+                if isinstance(kept, CachedList):
+                    self._answer(turn, kept)
+                elif kept is not Lost.CLAIMED:
+                    self._answer(turn, None)
+            waiting = [turn for turn in waiting if not turn.answer.done()]
+
+    async def _try(self, call: Callable[[], Awaitable[T]], otherwise: T) -> T:
+        if self._clock_ms() < self._alone_until_ms:
+            self.counts["cache", "left alone"] += 1
+            return otherwise
+        try:
+            return await call()
+        except UnavailableError:
+            self.counts["cache", "failed"] += 1
+            self._alone_until_ms = self._clock_ms() + LEFT_ALONE_MS
+            return otherwise
+
+
+def _once_each(keys: Sequence[str], answers: Mapping[str, T]) -> list[T]:
+    """The answer of each key. Where one stands twice only the first gets the turn that owns it."""
+    found: list[Any] = []
+    for place, key in enumerate(keys):
+        answer: Any = answers[key]
+        is_second = isinstance(answer, Turn) and key in keys[:place]
+        found.append(Turn(key, answer.answer, owns=False) if is_second else answer)
+    return found
