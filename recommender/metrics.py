@@ -14,6 +14,9 @@ Lists = npt.NDArray[np.int64]
 Hits = npt.NDArray[np.bool_]
 PerTalent = npt.NDArray[np.float64]
 
+RESAMPLES = 2_000  # the ends of a 95 % interval then stand on fifty draws each
+_RESAMPLED_CELLS = 2_000_000
+
 
 def hits_of(lists: Lists, relevance: sp.csr_matrix) -> Hits:
     """Which places hold a relevant job; `relevance` has one row per list and a stored entry per relevant job."""
@@ -80,3 +83,25 @@ def gini(counts: npt.NDArray[np.int64]) -> float:
     size = len(counts)
     ranks = 2 * np.arange(1, size + 1) - size - 1
     return float((ranks * np.sort(counts)).sum() / (size * total))
+
+
+def bootstrap_intervals(values: npt.NDArray[np.float64], seed: int, share: float = 0.95) -> npt.NDArray[np.float64]:
+    """Where means over talents lie, had other talents like these been asked: percentiles of resampled means.
+
+    Shapes: values (talents, quantities), the answer (quantities, 2), lowest and highest. All quantities are of the same
+    resampled talents; of differences between two algorithms it is the paired test. Deterministic for a seed.
+    Raises: ValueError without talents. Source: Efron & Tibshirani, An Introduction to the Bootstrap, 1993, ch. 13.
+    """
+    talents = len(values)
+    if not talents:
+        raise ValueError("no talents to resample")
+    rng = np.random.default_rng(seed)
+    means = np.empty((RESAMPLES, values.shape[1]))
+    block = max(1, _RESAMPLED_CELLS // talents)
+    for start in range(0, RESAMPLES, block):
+        rows = min(block, RESAMPLES - start)
+        drawn = rng.integers(0, talents, (rows, talents)) + np.arange(rows)[:, None] * talents
+        counts = np.bincount(drawn.ravel(), minlength=rows * talents).reshape(rows, talents)
+        means[start : start + rows] = counts @ values / talents
+    ends: npt.NDArray[np.float64] = np.quantile(means, [(1 - share) / 2, (1 + share) / 2], axis=0).T
+    return ends

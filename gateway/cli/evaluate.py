@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,24 +20,30 @@ from recommender.errors import BadInputError
 if TYPE_CHECKING:
     from gateway.tuned import Tuned
     from gateway.wiring import Stores
-    from recommender.evaluation import ServedRow, Trial
+    from recommender.evaluation import Lead, Outcome, ServedRow, Trial
     from recommender.interactions import EventTable
     from recommender.recipe import Recipe
     from recommender.splits import Split
 
 KS = (10, 20, 100)
 NAMES = {"popularity": "popularity", "item_knn": "item-kNN", "rp3beta": "RP3beta", "als": "ALS", "served": "served"}
+_LEAD_K = 20  # of the lines below the tables; the JSON has all
 _METRICS = (("recall", "Recall"), ("ndcg", "NDCG"), ("map", "MAP"), ("coverage", "coverage"), ("gini", "Gini"))
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a comparison was made on and what came out. metrics: by algorithm, by `<metric>@<k>`."""
+    """What a comparison was made on and what came out. metrics: by algorithm, by `<metric>@<k>`.
+
+    intervals: of the means over talents, 95 %, the same way. leads: of the served score over the best of the others.
+    """
 
     split: Split
     trial: Trial
     recipe: Recipe
     metrics: Mapping[str, Mapping[str, float]]
+    intervals: Mapping[str, Mapping[str, tuple[float, float]]]
+    leads: Sequence[Lead]
 
 
 class Steps:
@@ -122,23 +128,26 @@ def compare(
 
     against: lists served today, measured beside ours as "against". tuned: found by `tandem tune`, instead of a choice.
     """
-    from recommender.evaluation import build_trial, evaluate, lists_served, measure
+    from recommender.evaluation import build_trial, evaluate, intervals, leads, lists_served, measure
     from recommender.splits import split_events
     from recommender.training import contenders
 
     split = split_events(table, seed=seed)
     trial = build_trial(split, seed=seed)
     recipe = recipe_for(split.train, tuned, seed, shown)
-    metrics: dict[str, Mapping[str, float]] = {}
+    outcomes: dict[str, Outcome] = {}
     if trial.population:
         algorithms = contenders(split, recipe, seed=seed)
         shown.show("Comparing algorithms", 0, len(algorithms))
-        for name, measured in evaluate(algorithms, trial, ks):
-            metrics[name] = measured
-            shown.show("Comparing algorithms", len(metrics), len(algorithms))
-        if against is not None:
-            metrics["against"] = measure(lists_served(against, split, trial, max(ks)), trial, ks)
-    return Comparison(split, trial, recipe, metrics)
+        for name, outcome in evaluate(algorithms, trial, ks):
+            outcomes[name] = outcome
+            shown.show("Comparing algorithms", len(outcomes), len(algorithms))
+    found = leads(outcomes, "served", ks, seed) if outcomes else []
+    if against is not None and outcomes:
+        outcomes["against"] = measure(lists_served(against, split, trial, max(ks)), trial, ks)
+    ends = {name: intervals(outcome, seed) for name, outcome in outcomes.items()}
+    metrics = {name: outcome.metrics for name, outcome in outcomes.items()}
+    return Comparison(split, trial, recipe, metrics, ends, found)
 
 
 def recipe_for(past: EventTable, tuned: Tuned | None, seed: int, shown: Steps) -> Recipe:
@@ -196,6 +205,14 @@ def print_comparison(comparison: Comparison, ks: Sequence[int], console: Console
                 cells.append(f"[bold]{value:.4f}[/bold]" if is_best else f"{value:.4f}")
             drawn.add_row(NAMES.get(algorithm, algorithm), *cells)
         console.print(drawn)
+    for lead in comparison.leads:
+        if lead.metric.endswith(f"@{_LEAD_K}"):
+            metric = lead.metric.replace("recall", "Recall").replace("ndcg", "NDCG")
+            console.print(
+                f"Served against {NAMES[lead.best]}, the best of the others in {metric}: {lead.difference:+.4f} "
+                f"(95 %: {lead.low:+.4f} to {lead.high:+.4f}), {lead.verdict}.",
+                highlight=False,
+            )
     console.print(_measured_on(comparison), highlight=False)
     if "against" in comparison.metrics:
         console.print(
@@ -236,8 +253,14 @@ def document_of(comparison: Comparison) -> dict[str, Any]:
             "shrinkage": recipe.shrinkage,
             "half_life_days": recipe.half_life_days,
             "popularity": recipe.popularity,
+            "likeness": asdict(recipe.likeness),
+            "neighbours": recipe.neighbours,
+            "talent_neighbours": recipe.talent_neighbours,
+            "iterations": recipe.iterations,
         },
         "metrics": {name: dict(measured) for name, measured in comparison.metrics.items()},
+        "intervals": {name: dict(measured) for name, measured in comparison.intervals.items()},
+        "served_against_best": {lead.metric: {**asdict(lead), "verdict": lead.verdict} for lead in comparison.leads},
     }
 
 

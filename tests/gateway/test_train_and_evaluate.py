@@ -132,6 +132,11 @@ def test_evaluate_writes_every_metric_as_json_and_publishes_nothing(
     assert "The lists of --against flatter themselves" in capsys.readouterr().out
     document = orjson.loads((tmp_path / "o.json").read_bytes())
     assert list(document["metrics"]) == ["popularity", "item_knn", "rp3beta", "als", "served", "against"]
+    lead = next(iter(document["served_against_best"].values()))
+    assert lead["low"] <= lead["difference"] <= lead["high"]
+    assert lead["verdict"] in ("better", "level", "worse")
+    low, high = document["intervals"][lead["best"]][lead["metric"]]
+    assert low <= document["metrics"][lead["best"]][lead["metric"]] <= high
     assert set(document["metrics"]["als"]) == {"recall@5", "ndcg@5", "map@5", "coverage@5", "gini@5"}
     assert document["split"] == "time"
     assert not (data_dir / "models" / "CURRENT").exists()

@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recommender import evaluation
-from recommender.evaluation import ServedRow, build_trial, evaluate, lists_served, measure, top_lists
+from recommender.evaluation import (
+    Outcome,
+    ServedRow,
+    build_trial,
+    evaluate,
+    intervals,
+    leads,
+    lists_served,
+    measure,
+    top_lists,
+)
 from recommender.events import Event, EventType
 from recommender.interactions import table_from_events
 from recommender.splits import Split, split_events
@@ -101,7 +111,7 @@ def test_the_beginning_of_a_long_list_is_the_short_list_ties_and_all() -> None:
 def test_a_perfect_order_measures_one_and_every_metric_is_there() -> None:
     split = split_of(views("t1 j1", "t2 j2", "t2 j3"), views("t1 j3"))
     trial = build_trial(split)
-    measured = measure(top_lists(Fixed([[0, 1, 2], [0, 0, 0]]), trial, 2), trial, (1, 2))
+    measured = measure(top_lists(Fixed([[0, 1, 2], [0, 0, 0]]), trial, 2), trial, (1, 2)).metrics
     assert measured == {
         "recall@1": 1.0,
         "ndcg@1": 1.0,
@@ -118,7 +128,7 @@ def test_a_perfect_order_measures_one_and_every_metric_is_there() -> None:
 
 def test_nothing_to_ask_measures_zeros() -> None:
     trial = build_trial(split_of(views("t1 j1"), []))
-    assert set(measure(top_lists(Fixed([[1]]), trial, 1), trial, (1,)).values()) == {0.0}
+    assert set(measure(top_lists(Fixed([[1]]), trial, 1), trial, (1,)).metrics.values()) == {0.0}
 
 
 def test_above_the_limit_a_sample_is_asked_and_the_population_told() -> None:
@@ -156,11 +166,43 @@ def test_served_lists_are_scored_as_ours_are() -> None:
     lists = lists_served(rows, split, trial, 4)
     names = [[split.train.job_ids[j] if 0 <= j < 3 else None for j in row] for row in lists]
     assert names == [[None, "j3", "j2", None]]
-    assert measure(lists, trial, (2,))["map@2"] == 0.5
+    assert measure(lists, trial, (2,)).metrics["map@2"] == 0.5
 
 
 def test_a_talent_without_a_served_list_scores_nothing() -> None:
     split = split_of(views("t1 j1", "t2 j2", "t2 j3"), views("t1 j3", "t2 j1"))
     trial = build_trial(split)
     lists = lists_served([ServedRow("t1", "j3", 1)], split, trial, 5)
-    assert measure(lists, trial, (5,))["recall@5"] == 0.5
+    assert measure(lists, trial, (5,)).metrics["recall@5"] == 0.5
+
+
+def outcome(values: list[float]) -> Outcome:
+    by_talent = {name: np.array(values) for name in ("recall@5", "ndcg@5")}
+    return Outcome({name: float(np.mean(values)) for name in by_talent}, by_talent)
+
+
+def test_a_lead_is_over_the_best_of_the_others_and_pairs_the_talents() -> None:
+    rng = np.random.default_rng(0)
+    luck = rng.random(400)  # some talents are easy for everyone: unpaired, a lead of .02 would drown in this
+    found = {
+        "weak": outcome((luck - 0.3).tolist()),
+        "strong": outcome((luck + 0.01 * rng.standard_normal(400)).tolist()),
+        "served": outcome((luck + 0.02).tolist()),
+    }
+    recall, ndcg = leads(found, "served", (5,), seed=1)
+    assert (recall.metric, ndcg.metric, recall.best) == ("recall@5", "ndcg@5", "strong")
+    assert recall.difference == pytest.approx(0.02, abs=0.002)
+    assert recall.low < recall.difference < recall.high
+    assert recall.high - recall.low < 0.004
+    assert recall.verdict == "better"
+    assert leads(found, "weak", (5,))[0].verdict == "worse"
+    assert leads({"a": found["weak"], "served": found["weak"]}, "served", (5,))[0].verdict == "level"
+    assert leads(found, "served", (5,), seed=1)[0] == recall
+
+
+def test_an_interval_holds_the_mean_and_narrows_with_the_talents_asked() -> None:
+    rng = np.random.default_rng(3)
+    few, many = (intervals(outcome(rng.random(size).tolist()))["recall@5"] for size in (30, 3000))
+    assert few[0] < 0.5 < few[1]
+    assert many[0] < 0.5 < many[1]
+    assert many[1] - many[0] == pytest.approx(2 * 1.96 * np.sqrt(1 / 12 / 3000), rel=0.1)

@@ -57,7 +57,7 @@ def test_als_beats_popularity_and_a_shuffled_log_does_not() -> None:
     def scores(events: list[Event]) -> dict[str, float]:
         split = split_events(table_from_events(events))
         algorithms = contenders(split, default_recipe(affinity(split.train, None, None)))
-        return {name: measured["ndcg@10"] for name, measured in evaluate(algorithms, build_trial(split), (10,))}
+        return {name: outcome.metrics["ndcg@10"] for name, outcome in evaluate(algorithms, build_trial(split), (10,))}
 
     real = scores(taste_events())
     assert set(real) == {"popularity", "item_knn", "rp3beta", "als", "served"}
@@ -238,7 +238,7 @@ def test_the_smallest_and_oddest_logs_train_and_evaluate(events: list[Event]) ->
     split = split_events(table)
     recipe = choose_recipe(split.train)
     measured = dict(evaluate(contenders(split, recipe), build_trial(split)))
-    assert all(np.isfinite(value) for metrics in measured.values() for value in metrics.values())
+    assert all(np.isfinite(value) for outcome in measured.values() for value in outcome.metrics.values())
     model = trained(table, recipe)
     assert np.isfinite(model.jobs.factors).all()
     assert np.isfinite(model.talents.factors).all()
