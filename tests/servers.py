@@ -125,7 +125,9 @@ def running_redis(directory: Path, *options: str, binary: str | None = None) -> 
 @contextmanager
 def running_redis_cluster(directory: Path, *options: str) -> Iterator[RedisServer]:
     """A node in cluster mode that owns every slot, for the length of a block."""
-    with running_redis(directory, "--cluster-enabled", "yes", *options) as server:
+    # Unnamed, the port of the bus would be 10,000 higher, which may be none.
+    bus = ("--cluster-port", str(free_port()))
+    with running_redis(directory, "--cluster-enabled", "yes", *bus, *options) as server:
         server.command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
         deadline = time.monotonic() + START_SECONDS
         while b"cluster_state:ok" not in server.command("CLUSTER", "INFO"):
