@@ -57,7 +57,7 @@ def test_it_is_what_the_compose_specification_allows() -> None:
 
 
 def test_the_services_are_the_gateway_its_stores_and_a_trainer_that_runs_when_asked_and_compacts_first() -> None:
-    assert SERVICES.keys() == {*OURS, "elasticsearch", "events"}
+    assert SERVICES.keys() == {*OURS, "elasticsearch", "events", "cache"}
     assert SERVICES["gateway"]["deploy"] == {"replicas": 2}
     assert {name for name in SERVICES if SERVICES[name].get("profiles") == ["train"]} == set(JOBS)
     assert SERVICES["trainer"]["depends_on"]["compactor"] == {"condition": "service_completed_successfully"}
@@ -74,7 +74,7 @@ def test_the_stores_have_the_versions_of_the_tests() -> None:
 
     assert version
     assert SERVICES["elasticsearch"]["image"] == f"elasticsearch:{version[1]}"
-    redis = {SERVICES[name]["image"].partition(":")[2].partition("-")[0] for name in ("events",)}
+    redis = {SERVICES[name]["image"].partition(":")[2].partition("-")[0] for name in ("events", "cache")}
     assert len(redis) == 1
     assert f", {redis.pop()} and Valkey" in (ROOT / "docs" / "redis.md").read_text(encoding="utf-8")
 
@@ -136,8 +136,8 @@ def test_a_server_is_watched_and_comes_back(name: str) -> None:
 def test_what_tandem_asks_is_healthy_before_it_starts() -> None:
     for name in OURS:
         asked = {urlsplit(url).hostname for url in environment(name).values() if "://" in url}
-        waited = {each for each, how in SERVICES[name]["depends_on"].items() if how == {"condition": "service_healthy"}}
-        assert asked == waited
+        waited = {each: how["condition"] for each, how in SERVICES[name]["depends_on"].items() if each not in JOBS}
+        assert waited == {each: "service_started" if each == "cache" else "service_healthy" for each in asked}
 
 
 def test_every_secret_has_to_be_given_and_none_is_in_the_file() -> None:
@@ -257,6 +257,19 @@ def test_the_redis_of_the_events_is_one_that_tandem_trusts_with_them(tmp_path: P
         with pytest.raises(UnavailableError, match="it refuses the user or the password"):
             RedisEventLog.open(here.replace("b" * 64, "x"), namespace="compose", timeouts=patient)
     assert not healthy("events", tmp_path, port=port, of_image=6379)
+
+
+@pytest.mark.skipif(shutil.which("redis-cli") is None, reason="redis-cli, of the health checks, is not installed")
+def test_the_redis_of_the_cache_lets_go_of_what_was_used_least_and_is_refused_for_events(tmp_path: Path) -> None:
+    with started("cache", tmp_path) as port:
+        assert healthy("cache", tmp_path, port=port, of_image=6379)
+        here = environment("gateway")["TANDEM_CACHE_URL"].replace("@cache:6379", f"@127.0.0.1:{port}")
+        with pytest.raises(UnavailableError, match="it keeps no append-only file"):
+            RedisEventLog.open(here, namespace="compose", timeouts=Timeouts(connect_ms=5_000, read_ms=5_000))
+        asked = [str(tmp_path / "redis-cli"), "config", "get", "maxmemory*"]
+        variables = environment("cache") | {"REDISCLI_PORT": str(port)}
+        answer = subprocess.run(asked, env=variables, capture_output=True, text=True, check=True).stdout.split()
+    assert {"536870912", "volatile-lfu"} <= set(answer)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl, of the health check, is not installed")
