@@ -2,20 +2,22 @@
 
     python -m benchmarks.catalogue [--documents 100000] [--rounds 7]
 
-Starts a server of its own. What is compared takes turns within one run; figures are medians of the rounds. On a machine
-that does other things at the same time, compare them with each other alone.
+Starts a server of its own. What is compared takes turns within one run: medians of the time that passed, and means of
+the processor's time, this process and the server together, which says more on a machine that does other things as well.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import random
 import resource
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from gateway.adapters.elasticsearch import bodies
@@ -58,23 +60,39 @@ def patches(count: int) -> list[Patch]:
     ]
 
 
-async def by_turns(rounds: int, timed: Sequence[Timed]) -> dict[str, float]:
-    """Median milliseconds of each, one after the other in every round."""
-    took: dict[str, list[float]] = {name: [] for name, _ in timed}
-    for _ in range(rounds):
-        for name, work in timed:
-            began = time.perf_counter()
-            await work()
-            took[name].append(1_000 * (time.perf_counter() - began))
-    return {name: statistics.median(values) for name, values in took.items()}
+class Turns:
+    """Measures what takes turns."""
+
+    def __init__(self, server: int) -> None:
+        self._server = Path(f"/proc/{server}/stat")
+
+    def _processor_ms(self) -> float:
+        ticks = self._server.read_text().rpartition(")")[2].split()[11:13]
+        return 1_000 * (time.process_time() + sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK"))
+
+    async def take(self, rounds: int, timed: Sequence[Timed], *, repeat: int = 1) -> dict[str, str]:
+        """What each took, in words, one after the other in every round, so many times at a time."""
+        took: dict[str, list[float]] = {name: [] for name, _ in timed}
+        spent = dict.fromkeys(took, 0.0)
+        for _ in range(rounds):
+            for name, work in timed:
+                before = self._processor_ms()
+                for _ in range(repeat):
+                    began = time.perf_counter()
+                    await work()
+                    took[name].append(1_000 * (time.perf_counter() - began))
+                spent[name] += self._processor_ms() - before
+        return {
+            name: f"{statistics.median(values):,.1f} ms ({spent[name] / len(values):,.1f} ms of processor)"
+            for name, values in took.items()
+        }
 
 
 def resident_mb() -> float:
-    with open("/proc/self/statm") as statm:  # noqa: PTH123 - no file on a disk
-        return int(statm.read().split()[1]) * resource.getpagesize() / 1e6
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
 
 
-async def deep_pages(store: ElasticsearchCatalogue, documents: int, rounds: int) -> None:
+async def deep_pages(store: ElasticsearchCatalogue, turns: Turns, documents: int, rounds: int) -> None:
     """One page of 100, newest first: by the mirror's keys, and by search_after on a point in time."""
     cluster, index = store._cluster, f"{store._layout.alias[JOB]}"
     everything = JobFilter(statuses=(JobStatus.OPEN,))
@@ -98,11 +116,11 @@ async def deep_pages(store: ElasticsearchCatalogue, documents: int, rounds: int)
 
         (page,), found = await mirrored(), await searched()
         assert [one.id for one in page.positions] == [hit["fields"]["id"][0] for hit in found["hits"]["hits"]]
-        took = await by_turns(3 * rounds, [("mirror", mirrored), ("search_after", searched)])
-        print(f"  {depth:>9,}: {took['mirror']:7.1f} ms {took['search_after']:7.1f} ms")
+        took = await turns.take(rounds, [("mirror", mirrored), ("search_after", searched)], repeat=10)
+        print(f"  {depth:>9,}: {took['mirror']:>40} {took['search_after']:>40}")
 
 
-async def scans(store: ElasticsearchCatalogue, rounds: int) -> None:
+async def scans(store: ElasticsearchCatalogue, turns: Turns, rounds: int) -> None:
     """Every record: by ranges of the sequence number, and by search_after on a point in time."""
     cluster, index = store._cluster, await store._connection.run(store._layout.index(JOB))
 
@@ -119,14 +137,14 @@ async def scans(store: ElasticsearchCatalogue, rounds: int) -> None:
         return sum([len(hits) async for hits in cluster.scan(index, bodies.everything(), ["_shard_doc"], 2_000)])
 
     assert await store._connection.run(ranges()) == await store._connection.run(point())
-    took = await by_turns(
+    took = await turns.take(
         rounds,
         [("ranges", lambda: store._connection.run(ranges())), ("point", lambda: store._connection.run(point()))],
     )
-    print(f"every record in pages of 2,000: ranges {took['ranges']:,.0f} ms, a point in time {took['point']:,.0f} ms")
+    print(f"every record in pages of 2,000: ranges {took['ranges']}, a point in time {took['point']}")
 
 
-async def postings(store: ElasticsearchCatalogue, rounds: int) -> None:
+async def postings(store: ElasticsearchCatalogue, turns: Turns, rounds: int) -> None:
     """The documents of a word: without stored fields, and with the ids that a hit has by default."""
     cluster, index = store._cluster, await store._connection.run(store._layout.index(JOB))
     numbers = iter(range(2_000))
@@ -143,8 +161,8 @@ async def postings(store: ElasticsearchCatalogue, rounds: int) -> None:
 
     for what, is_new in (("a word that comes again", False), ("a word for the first time", True)):
         timed = [("without", asks(with_ids=False, is_new=is_new)), ("with", asks(with_ids=True, is_new=is_new))]
-        took = await by_turns(5 * rounds, timed)
-        print(f"{what}: without stored fields {took['without']:.1f} ms, with ids {took['with']:.1f} ms")
+        took = await turns.take(rounds, timed, repeat=10)
+        print(f"{what}: without stored fields {took['without']}, with ids {took['with']}")
 
 
 async def cold(url: str) -> None:
@@ -184,9 +202,10 @@ async def main(documents: int, rounds: int) -> None:
         before, began = resident_mb(), time.perf_counter()
         await store.mirror(JOB)
         print(f"mirror: {resident_mb() - before:.0f} MB, loaded in {time.perf_counter() - began:.1f} s")
-        await deep_pages(store, documents, rounds)
-        await scans(store, rounds)
-        await postings(store, rounds)
+        turns = Turns(int((run.DEFAULT_DIRECTORY / f"node-{port}" / "pid").read_text()))
+        await deep_pages(store, turns, documents, rounds)
+        await postings(store, turns, rounds)
+        await scans(store, turns, max(2, rounds // 2))
         store.close()
         run.stop(port, run.DEFAULT_DIRECTORY, keep_data=True)
         run.start(port, "1g", run.DEFAULT_DIRECTORY, keep_data=True, ends_with_caller=True)

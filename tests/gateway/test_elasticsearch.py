@@ -36,7 +36,6 @@ from recommender.recommender import Recommender
 from recommender.search import FacetField, FacetRequest, SearchRequest
 from recommender.text import terms
 from tests import brute_force
-from tests.elasticsearch_rebuilder import POINTS
 from tests.elasticsearch_server import new_namespace, request_json, running_elasticsearch
 from tests.factories import NOW_MS
 from tests.gateway.served_market import JOBS, TALENTS, job_patch, small_model, talent_patch
@@ -290,7 +289,7 @@ async def test_a_rebuild_killed_anywhere_loses_no_write_and_holds_writers_up_for
     store, reader = open_one(), open_one()
     await store.upsert(JOB, [Patch(f"j{n}", {"title": "Go"}) for n in range(300)])
     async with Traffic(store) as traffic:
-        for point in POINTS:
+        for point in ("copied some", "blocked", "switched"):  # each of POINTS passes; these leave different things
             rebuilder = await start_rebuild(elasticsearch_url, namespace, point, "SIGKILL")
             assert await rebuilder.wait() == -9, point
             await traffic.some_more()

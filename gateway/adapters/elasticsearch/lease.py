@@ -99,7 +99,8 @@ class Lease:
                 else:
                     await self._release()
                 raise
-            await self._release()
+            with suppress(LeaseLostError):  # what was to be done is done
+                await self._release()
         finally:
             beating.cancel()
 
