@@ -87,7 +87,7 @@ async def race_events(
 ) -> Tally:
     """Dismissals and applications, and what undoes them, against the lists of talent and job and their totals.
 
-    Each worker has talents and jobs of its own, so that it knows what is hidden from whom.
+    Each worker has talents and jobs of its own, so that it knows what is hidden from whom. Undoes all in the end.
     """
     tally = Tally()
     left = iter(range(races))
@@ -112,13 +112,7 @@ async def race_events(
                 query, subject, item, total = JOBS_OF_TALENT, talent, job, JOBS - sum(one[0] == talent for one in every)
             else:
                 query, subject, item, total = TALENTS_OF_JOB, job, talent, TALENTS - sum(one[1] == job for one in every)
-            event = {
-                "eventId": f"race-{seed}-{number}-{race}",
-                "actor": "TALENT",
-                "type": kind,
-                "talentId": talent,
-                "jobId": job,
-            }
+            event = event_of(f"race-{seed}-{number}-{race}", kind, *pair)
             await _race(
                 tally,
                 kind,
@@ -128,9 +122,16 @@ async def race_events(
                 wrong=partial(_wrong_list, item, is_shown, total),
                 chosen=chosen,
             )
+        for place, (pair, kind) in enumerate(hidden.items()):
+            await client.record(replicas[0], event_of(f"end-{seed}-{number}-{place}", UNDONE_BY[kind], *pair))
 
     await asyncio.gather(*(work(number) for number in range(workers)))
     return tally
+
+
+def event_of(event_id: str, kind: str, talent: str, job: str) -> dict[str, Any]:
+    """What a talent did, as `recordEvents` takes it."""
+    return {"eventId": event_id, "actor": "TALENT", "type": kind, "talentId": talent, "jobId": job}
 
 
 def _asked(

@@ -1,4 +1,4 @@
-"""Elasticsearch, Redis and gateway replicas around a small market, every replica a process of its own."""
+"""Elasticsearch, two Redis and gateway replicas around a small market, every replica a process of its own."""
 
 from __future__ import annotations
 
@@ -70,6 +70,7 @@ class Stack:
     directory: Path
     elasticsearch_url: str
     redis: RedisServer
+    cache: RedisServer
     namespace: str = field(default_factory=new_namespace)
     replicas: list[Replica] = field(default_factory=list)
 
@@ -79,6 +80,7 @@ class Stack:
         return {
             "TANDEM_CATALOGUE_URL": self.elasticsearch_url,
             "TANDEM_EVENTS_URL": self.redis.url,
+            "TANDEM_CACHE_URL": self.cache.url,
             "TANDEM_MODELS_URL": f"file://{self.directory / 'models'}",
             "TANDEM_NAMESPACE": self.namespace,
             "TANDEM_AUTH": "token",
@@ -95,9 +97,9 @@ class Stack:
         started.start()
         return started
 
-    def tandem(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """A command in a process and with a data directory of its own; it must end well."""
-        done = tandem(self.directory / "commands", *arguments, **self.settings)
+    def tandem(self, *arguments: str, data: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """A command in a process of its own, which must end well. data: its data directory, by default no gateway's."""
+        done = tandem(data or self.directory / "commands", *arguments, **self.settings)
         assert done.returncode == 0, done.stderr
         return done
 
@@ -126,8 +128,9 @@ def running_stack(
     directory: Path, elasticsearch_url: str, *, talents: int = TALENTS, jobs: int = JOBS
 ) -> Iterator[Stack]:
     """A stack with a market of that size and no replica yet. Ends what it started, and leaves no index behind."""
-    with running_redis(directory / "redis") as redis:
-        stack = Stack(directory, elasticsearch_url, redis)
+    without_file = ("--appendonly", "no")
+    with running_redis(directory / "redis") as redis, running_redis(directory / "cache", *without_file) as cache:
+        stack = Stack(directory, elasticsearch_url, redis, cache)
         try:
             asyncio.run(_fill(stack, talents, jobs))
             yield stack

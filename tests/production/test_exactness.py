@@ -16,6 +16,6 @@ def test_answers_are_exact_while_documents_change_and_after_a_start_with_nothing
     with running_stack(tmp_path, elasticsearch_url, talents=SIZE[0], jobs=SIZE[1]) as stack:
         replica = stack.replica()
         with running_writer(stack, *SIZE) as writer:
-            try_questions(stack, [replica], writer, SIZE, batches=8)
+            try_questions(stack, [replica], writer, SIZE, batches=5)
             replica.restart_with_nothing()  # but the models, which are elsewhere
-            try_questions(stack, [replica], writer, SIZE, batches=8)
+            try_questions(stack, [replica], writer, SIZE, batches=5)
