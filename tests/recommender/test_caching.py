@@ -322,6 +322,44 @@ async def test_what_changes_while_a_list_is_computed_does_not_end_up_in_a_wrong_
         assert told(await page(recommender, jobs_for())) == told(await page(uncached(world), jobs_for())), change
 
 
+async def test_a_list_that_lost_what_it_was_keyed_by_before_it_was_solved_is_not_kept() -> None:
+    world = cached_world(event(EventType.SAVE, "t1", "j8"))
+    (saved,) = [document for document in world.catalogue.all(Kind.JOB) if document.id == "j3"]
+    plain, world.cache = uncached(world), Gate(world.cache, "get_lists")  # type: ignore[assignment]
+    gate: Any = world.cache
+    recommender = world.replica()
+    asked = asyncio.create_task(recommender.lists([jobs_for()]))
+    await gate.reached.wait()
+    world.catalogue.remove(Kind.JOB, 3)
+    gate.open.set()
+    await asked
+    assert recommender.cache_counts["lists", "computed"] == 0
+    world.catalogue.put(saved)  # and so the key is the same again
+    assert told(await page(recommender, jobs_for())) == told(await page(plain, jobs_for()))
+
+
+async def test_a_list_without_a_vector_whose_documents_changed_meanwhile_is_not_kept() -> None:
+    recommender, gate = gated(world := cached_world())
+    asked = asyncio.create_task(recommender.lists([jobs_for("t41")]))
+    await gate.reached.wait()
+    world.catalogue.change(Kind.JOB, 5, skills=("Rust",))
+    gate.open.set()
+    await asked
+    assert recommender.cache_counts["lists", "computed"] == 0
+
+
+async def test_what_has_changed_far_down_the_list_does_not_come_before_what_was_not_kept() -> None:
+    many = [*(talent(n) for n in range(1, 4)), *(job(n) for n in range(1, 2 * KEPT_BEST))]
+    world = World(many, [event(EventType.SAVE, "t1", "j3")], model(jobs=2 * KEPT_BEST), cache=small_cache())
+    plain, query = uncached(world), jobs_for(first=KEPT_BEST)
+    whole = await page(plain, replace(query, first=3 * KEPT_BEST))
+    await page(world.recommender, query)
+    for item in (whole.items[5], *whole.items[-2:]):
+        status = JobStatus.CLOSED if item.rank == 6 else JobStatus.OPEN
+        world.catalogue.change(Kind.JOB, item.ordinal, status=status, title="changed")
+    assert told(await page(world.recommender, query)) == told(await page(plain, query))
+
+
 async def test_a_hit_asks_no_port_but_for_what_may_have_changed() -> None:
     world = cached_world()
     world.forget_calls()
