@@ -16,7 +16,7 @@ import typer
 from recommender.errors import NoModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Mapping
     from types import FrameType
 
     from gateway.adapters.elasticsearch.catalogue import ElasticsearchCatalogue
@@ -58,7 +58,7 @@ def run_server(settings: Settings, banner: str | None = None) -> None:
 
     set_up_logs(settings)
     access = build_access(settings)
-    operations = _operations(settings)
+    trusted = _trusted(settings)
     stores = open_stores(settings, must_exist=True)
     try:
         _warn_of_a_full_disk(stores)
@@ -71,7 +71,7 @@ def run_server(settings: Settings, banner: str | None = None) -> None:
             app = build_app(
                 services,
                 access,
-                operations=operations,
+                operations=_operations(stores, trusted),
                 cors_origins=settings.cors_origins,
                 tasks=_tasks(stores, services.recommender),
             )
@@ -116,14 +116,22 @@ def _tasks(stores: Stores, recommender: Recommender) -> list[Callable[[], Corout
     return [partial(keep_vectors, stores.vectors, lambda: recommender.serving, stores.settings.knn_from)]
 
 
-def _operations(settings: Settings) -> PersistedOperations:
-    """Which operations are answered. Raises BadInputError for a manifest that cannot be used, OSError for none."""
-    from gateway.graphql.persisted import PersistedOperations
+def _trusted(settings: Settings) -> dict[str, str]:
+    """The trusted documents. Raises BadInputError for a manifest that cannot be used, OSError for none."""
     from gateway.graphql.schema import trusted_by
 
     path = settings.trusted_documents
-    trusted = {} if path is None else trusted_by(path.read_bytes(), str(path))
-    return PersistedOperations(trusted=trusted, only_trusted=settings.operations == "trusted")
+    return {} if path is None else trusted_by(path.read_bytes(), str(path))
+
+
+def _operations(stores: Stores, trusted: Mapping[str, str]) -> PersistedOperations:
+    """Which operations are answered, and where those that clients name are kept: beside the shared cache."""
+    from gateway.graphql.persisted import MemoryOperations, PersistedOperations, SharedOperations
+
+    settings = stores.settings
+    shared = settings.cache_redis_url is not None
+    store = SharedOperations(cast("RedisCache", stores.cache)) if shared else MemoryOperations()
+    return PersistedOperations(store=store, trusted=trusted, only_trusted=settings.operations == "trusted")
 
 
 def _warn_of_a_full_disk(stores: Stores) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -14,12 +16,14 @@ from strawberry.http import GraphQLRequestData
 
 from gateway.graphql.errors import request_error
 from gateway.graphql.viewer import Permission, Viewer
-from recommender.errors import BadInputError
+from recommender.errors import BadInputError, UnavailableError
 
 NOT_FOUND: Final = "PERSISTED_QUERY_NOT_FOUND"
 KEPT: Final = 1_000  # registered documents
 KEPT_TEXT: Final = 32_768  # characters of one: a longer one is answered, and sent whole every time
+SHARED_MS: Final = 86_400_000  # a text that nobody registered for a day is asked for again
 _HASHED: Final = "sha256:"
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass
@@ -62,6 +66,43 @@ class MemoryOperations:
             self._kept.popitem(last=False)
 
 
+class SharedTexts(Protocol):
+    """Texts that all gateways share. Everything may raise UnavailableError."""
+
+    async def get_text(self, digest: str) -> str | None:
+        """The text; None when it is not there."""
+        ...
+
+    async def put_text(self, digest: str, text: str, ttl_ms: int) -> None:
+        """Keep a text for at most `ttl_ms`."""
+        ...
+
+
+class SharedOperations:
+    """Documents that any gateway registered, those of this process at hand. Without the others it goes on alone."""
+
+    def __init__(self, shared: SharedTexts) -> None:
+        self._own = MemoryOperations()
+        self._shared = shared
+
+    async def get(self, digest: str) -> str | None:
+        """See OperationStore."""
+        text = await self._own.get(digest)
+        if text is None:
+            with suppress(UnavailableError):
+                text = await self._shared.get_text(digest)
+            if text is None or _sha256(text) != digest:  # whoever can write there must not choose what a hash means
+                return None
+            await self._own.put(digest, text)
+        return text
+
+    async def put(self, digest: str, text: str) -> None:
+        """See OperationStore."""
+        await self._own.put(digest, text)
+        with suppress(UnavailableError):
+            await self._shared.put_text(digest, text, SHARED_MS)
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """What will be executed. digest: under which it is to be registered once it proved valid; None for not at all."""
@@ -95,7 +136,7 @@ class PersistedOperations:
                 raise request_error("PersistedQueryNotFound", NOT_FOUND)
         else:
             text = asked.query
-            if digest is not None and hashlib.sha256(text.encode()).hexdigest() != digest:
+            if digest is not None and _sha256(text) != digest:
                 raise request_error("provided sha does not match query", "BAD_REQUEST")
         if self.only_trusted and not viewer.may(Permission.SEND_OPERATIONS) and text not in self.trusted.values():
             raise request_error(
@@ -119,14 +160,21 @@ class PersistedOperations:
         return Operation(text)
 
 
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def _digest_of(extensions: Mapping[str, Any] | None) -> str | None:
     """The hash that Apollo's protocol names an operation by; None when the request does not use it."""
     given = (extensions or {}).get("persistedQuery")
     if given is None:
         return None
     digest = given.get("sha256Hash") if isinstance(given, dict) else None
-    if not isinstance(digest, str) or given.get("version") != 1:
-        raise request_error("extensions.persistedQuery must be {version: 1, sha256Hash: …}", "BAD_REQUEST")
+    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest) or given.get("version") != 1:
+        raise request_error(
+            "extensions.persistedQuery must be {version: 1, sha256Hash: …} with 64 lower-case hexadecimal digits",
+            "BAD_REQUEST",
+        )
     return digest
 
 

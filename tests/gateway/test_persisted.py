@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from gateway.graphql.persisted import KEPT, KEPT_TEXT, MemoryOperations, PersistedOperations
+from gateway.adapters.redis.cache import RedisCache
+from gateway.adapters.redis.server import Timeouts
+from gateway.graphql.persisted import KEPT, KEPT_TEXT, MemoryOperations, PersistedOperations, SharedOperations
 from gateway.graphql.schema import trusted_by
 from gateway.http.app import build_app
 from gateway.http.auth import build_access
@@ -19,6 +21,7 @@ from gateway.http.negotiation import GRAPHQL
 from gateway.settings import Settings, SettingsError, load_settings
 from recommender.errors import BadInputError
 from tests.gateway.served_market import BASE, ServedMarket
+from tests.servers import RedisServer, running_redis
 
 QUERY = "query Roles { viewer { roles } }"
 TRUSTED = "query Trusted($id: ID!) { talent(talentId: $id) { talentId } }"
@@ -80,7 +83,13 @@ async def test_a_hash_of_another_text_registers_nothing(market: ServedMarket) ->
 
 @pytest.mark.parametrize(
     "extensions",
-    [persisted(QUERY, version=2), {"persistedQuery": 1}, {"persistedQuery": {"version": 1}}, {"persistedQuery": []}],
+    [
+        persisted(QUERY, version=2),
+        {"persistedQuery": 1},
+        {"persistedQuery": {"version": 1}},
+        {"persistedQuery": []},
+        {"persistedQuery": {"version": 1, "sha256Hash": "x" * 1_000}},
+    ],
 )
 async def test_another_protocol_is_refused(market: ServedMarket, extensions: dict[str, Any]) -> None:
     response = await post(market.client, {"query": QUERY, "extensions": extensions})
@@ -114,6 +123,47 @@ async def test_the_store_is_bounded_and_forgets_what_was_not_asked_for_longest()
     assert await store.get("0") == "text"
     assert await store.get("1") is None
     assert await store.get("one more") == "text"
+
+
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with running_redis(tmp_path_factory.mktemp("redis"), "--appendonly", "no") as running:
+        yield running
+
+
+def shared_by(server: RedisServer, process: str) -> RedisCache:
+    patient = Timeouts(connect_ms=3_000, read_ms=3_000, write_ms=3_000)
+    names = {"namespace": "test", "catalogue": "c", "process": process}
+    return RedisCache.open(server.url, **names, max_bytes=10_000_000, timeouts=patient)
+
+
+async def test_what_one_gateway_was_told_every_gateway_knows(redis_server: RedisServer) -> None:
+    one, other = shared_by(redis_server, "p1"), shared_by(redis_server, "p2")
+    await SharedOperations(one).put(sha256(QUERY), QUERY)
+
+    assert await SharedOperations(other).get(sha256(QUERY)) == QUERY
+    assert await SharedOperations(other).get(sha256(TRUSTED)) is None
+    one.close()
+    other.close()
+
+
+async def test_a_text_that_is_not_of_its_hash_is_not_taken_from_the_shared_store(redis_server: RedisServer) -> None:
+    cache = shared_by(redis_server, "p1")
+    await cache.put_text(sha256(TRUSTED), 'mutation { deleteJob(input: {id: "j1"}) { deletedId } }', 60_000)
+
+    assert await SharedOperations(cache).get(sha256(TRUSTED)) is None
+    cache.close()
+
+
+async def test_without_the_shared_store_a_process_goes_on_with_its_own(tmp_path: Path) -> None:
+    with running_redis(tmp_path / "redis", "--appendonly", "no") as server:
+        cache = shared_by(server, "p1")
+    operations = SharedOperations(cache)
+    await operations.put(sha256(QUERY), QUERY)
+
+    assert await operations.get(sha256(QUERY)) == QUERY
+    assert await operations.get(sha256(TRUSTED)) is None
+    cache.close()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ Keys, all behind the prefix `{<namespace>:cache}:<catalogue>:`
 l:<model>:<history>:<digest>   a list; the digest is of subject, filter, text, options and of what the history names
 l:…:claim                      the process that is making it
 d:<kind>:<ordinal>             a document
+o:<digest>                     the text of an operation that clients name by its hash
 index, sizes                   all keys by their expiry, and their bytes: so the cache keeps its bounds itself
 """
 
@@ -150,6 +151,15 @@ class RedisCache:
         keys = [self._document_key(kind, kept.document.ordinal) for kept in documents]
         pairs = zip(keys, documents, strict=True)
         await self._write({key: encoded_document(key, kind, kept) for key, kept in pairs}, ttl_ms)
+
+    async def get_text(self, digest: str) -> str | None:
+        """The text of an operation, None when it is not there. One round trip."""
+        (value,) = await self._thread.run(self._get([f"{self._prefix}o:{digest}"]))
+        return None if value is None else str(bytes(value), errors="replace")
+
+    async def put_text(self, digest: str, text: str, ttl_ms: int) -> None:
+        """Keep the text of an operation for at most `ttl_ms`. One round trip."""
+        await self._write({f"{self._prefix}o:{digest}": text.encode()}, ttl_ms)
 
     def _list_keys(self, keys: Sequence[str]) -> list[str]:
         return [f"{self._prefix}l:{key}" for key in keys]
