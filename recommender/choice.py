@@ -38,7 +38,7 @@ NEIGHBOURS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)  # tried
 POPULARITIES = (0.03, 0.3, 1.0)  # tried, beside the formula's
 FINE_NEIGHBOURS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 4.0, 10.0, 100.0)  # tried by `tandem tune`
 FINE_POPULARITIES = (0.003, 0.01, 0.03, 0.1, 0.3, 0.6, 1.0)
-CLEARLY = 2.0  # standard errors: of a hundred blends the best leads by one and more where nothing differs
+SURELY = 2.0  # standard errors: of a hundred blends the best leads by one and more where nothing differs
 SPLITS = 3  # of a log that is split at random and has too few talents for one of them
 
 
@@ -166,27 +166,20 @@ Blend = tuple[int, float, float]  # which likeness, weight of neighbours, of pop
 
 
 def _best_blend(pools: Sequence[Pool], trials: Sequence[Trial], blends: Sequence[Blend], formula: Blend) -> Blend:
-    """Of the blends that the best is not clearly better than, the one nearest to the formula's.
+    """The blend that surely gains most over the formula's: by the lower end of what it gains on the same talents.
 
-    The best of some 100 is so partly by chance, the more the fewer talents were asked.
+    The formula's own, with 0, when none gains for sure: of some 100 blends the best is the best partly by chance.
     """
-    gains = {
-        blend: _gains_of_blend(pools, trials, blend)
-        for blend in (*blends, formula)
-        if blend[1] > 0 or blend[0] == formula[0]
-    }
-    best = max(gains, key=lambda blend: float(gains[blend].mean()))
-
-    def is_level(blend: Blend) -> bool:
-        loss = gains[best] - gains[blend]
-        return bool(loss.mean() <= CLEARLY * loss.std() / np.sqrt(len(loss)))
-
-    def distance(blend: Blend) -> float:
-        weights = zip(blend[1:], formula[1:], strict=True)
-        steps = [abs(np.log2((ours + 0.03) / (theirs + 0.03))) for ours, theirs in weights]
-        return float(sum(steps)) + (blend[0] != formula[0])
-
-    return min(filter(is_level, gains), key=distance)
+    by_formula = _gains_of_blend(pools, trials, formula)
+    chosen, most = formula, 0.0
+    for blend in blends:
+        if blend[1] == 0 and blend[0] != formula[0]:
+            continue  # without neighbours a likeness says nothing
+        gained = _gains_of_blend(pools, trials, blend) - by_formula
+        surely = float(gained.mean() - SURELY * gained.std() / np.sqrt(len(gained)))
+        if surely > most:
+            chosen, most = blend, surely
+    return chosen
 
 
 def _gains_of_blend(pools: Sequence[Pool], trials: Sequence[Trial], blend: Blend) -> Gains:
