@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from gateway.compaction import CompactedEventLog
     from gateway.settings import Settings
 
+COMMAND_TIMEOUT_MS = 5_000  # of a look-up that no request waits for; a server that hangs is still found out
+
 
 class NoDataError(TandemError):
     """A command needs data that nobody has imported yet."""
@@ -185,10 +187,20 @@ def _no_redis_client(part: str, error: ModuleNotFoundError) -> Exception:
     )
 
 
+def patient(settings: Settings) -> Settings:
+    """The same for a command: what is too late for a request need not stop an import on a loaded server."""
+    return settings.model_copy(
+        update={
+            "catalogue_timeout_ms": max(settings.catalogue_timeout_ms, COMMAND_TIMEOUT_MS),
+            "events_timeout_ms": max(settings.events_timeout_ms, COMMAND_TIMEOUT_MS),
+        }
+    )
+
+
 @asynccontextmanager
 async def stores(settings: Settings, *, must_exist: bool = False) -> AsyncIterator[Stores]:
-    """The stores, open for the length of a block."""
-    opened = await asyncio.to_thread(open_stores, settings, must_exist=must_exist)
+    """The stores of a command, open for the length of a block."""
+    opened = await asyncio.to_thread(open_stores, patient(settings), must_exist=must_exist)
     try:
         yield opened
     finally:

@@ -44,9 +44,9 @@ def command() -> None:
 
 async def _compact(settings: Settings) -> Compacted:
     from gateway.cli.evaluate import steps
-    from gateway.wiring import open_event_log
+    from gateway.wiring import open_event_log, patient
 
-    log = cast("CompactedEventLog", await asyncio.to_thread(open_event_log, settings))
+    log = cast("CompactedEventLog", await asyncio.to_thread(open_event_log, patient(settings)))
     try:
         with steps() as shown:
             return await log.compact(

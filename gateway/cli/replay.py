@@ -44,9 +44,9 @@ class ConflictsError(TandemError):
 
 
 async def _replay(settings: Settings) -> Replayed:
-    from gateway.wiring import open_event_log
+    from gateway.wiring import open_event_log, patient
 
-    log = cast("CompactedEventLog", await asyncio.to_thread(open_event_log, settings, may_be_lost=True))
+    log = cast("CompactedEventLog", await asyncio.to_thread(open_event_log, patient(settings), may_be_lost=True))
     try:
         return await log.replay()
     finally:

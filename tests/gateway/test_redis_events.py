@@ -301,6 +301,21 @@ async def test_more_than_the_queue_holds_is_refused_instead_of_kept(own_server: 
     log.close()
 
 
+async def test_a_command_waits_for_a_server_that_is_too_slow_for_a_request(
+    own_server: RedisServer, tmp_path: Path
+) -> None:
+    settings = load_settings(data_dir=tmp_path, events_url=own_server.url, events_timeout_ms=300)
+    gateway = open_stores(settings)
+    async with stores(settings) as command:
+        own_server.pause()
+        asyncio.get_running_loop().call_later(1.0, own_server.resume)
+        patient = asyncio.create_task(command.events.history([T1]))
+        with pytest.raises(UnavailableError, match="it did not answer in time"):
+            await gateway.events.history([T1])
+        assert await patient == [[]]
+    gateway.close()
+
+
 # ---- Loops and threads ----------------------------------------------------------------------------------------------
 
 

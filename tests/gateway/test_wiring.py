@@ -16,7 +16,7 @@ from tests.factories import event
 async def test_the_stores_are_made_under_the_data_directory(tmp_path: Path) -> None:
     settings = load_settings(data_dir=tmp_path / "deep" / "data")
     async with stores(settings) as opened:
-        assert opened.settings is settings
+        assert opened.settings.data_dir == settings.data_dir
         await opened.events.append([event()])
         assert await opened.catalogue.ensure(Kind.JOB, ["j1"]) == [1]
         assert opened.models.current() is None
