@@ -17,9 +17,12 @@ const DEFAULT_HEADERS = `{
 }
 `;
 
-const defaultQuery = document.querySelector('meta[name="tandem-default-query"]').content;
-// The page and the endpoint share one address, also behind a proxy that adds a prefix.
-const fetcher = createGraphiQLFetcher({ url: window.location.pathname });
+const tabs = JSON.parse(document.querySelector('meta[name="tandem-tabs"]').content);
+const defaultTabs = tabs.map((tab) => ({ ...tab, headers: DEFAULT_HEADERS }));
+// The page and the endpoint share one address, also behind a proxy that adds a prefix. The headers of a tab are what a
+// socket is opened with.
+const socket = new URL(window.location.pathname, window.location.href.replace(/^http/, "ws"));
+const fetcher = createGraphiQLFetcher({ url: window.location.pathname, subscriptionUrl: socket.href });
 // A list of plugins replaces GraphiQL's own, so the history is named too.
 const plugins = [HISTORY_PLUGIN, explorerPlugin()];
 
@@ -27,7 +30,8 @@ createRoot(document.getElementById("graphiql")).render(
   <GraphiQL
     fetcher={fetcher}
     plugins={plugins}
-    defaultQuery={defaultQuery}
+    defaultQuery={tabs[0].query}
+    defaultTabs={defaultTabs}
     defaultHeaders={DEFAULT_HEADERS}
     defaultEditorToolsVisibility="headers"
   >

@@ -61,9 +61,53 @@ async function use(page, started) {
   await page.locator(".graphiql-explorer-root, .docExplorerWrap").first().waitFor();
   await page.screenshot({ path: screenshot });
 
+  if (mode !== "--cdn") await useTabs(page, run, result);
+
   await page.getByRole("button", { name: /show documentation explorer/i }).click();
   await page.locator(".graphiql-doc-explorer-content").getByText("Query", { exact: true }).first().waitFor();
   seen.docs = (await page.locator(".graphiql-doc-explorer-content").innerText()).slice(0, 400);
+}
+
+// The tabs of GraphiQL 5: a field is completed, a wrong one underlined, a subscription told.
+async function useTabs(page, run, result) {
+  seen.tabs = await page.locator(".graphiql-tab").allInnerTexts();
+  await page.locator(".graphiql-tab", { hasText: "ListChanged" }).click();
+  await run.click();
+  const told = result.getByText('"recommendationsChanged"').first();
+  // Nothing says that the subscription has begun, so events are recorded until it is told of one.
+  for (let number = 0; number < 20 && !(await told.isVisible()); number += 1) {
+    await recordEvent(`browser-${number}-${Date.now()}`);
+    await page.waitForTimeout(500);
+  }
+  await told.waitFor();
+  seen.told = (await result.innerText()).replaceAll("\u00a0", " ");
+  await page.getByRole("button", { name: /stop query/i }).click();
+
+  await page.locator(".graphiql-tab", { hasText: "Explain" }).click();
+  const editor = page.locator(".graphiql-query-editor .monaco-editor").first();
+  await editor.getByText("blockedBy").first().click();
+  await page.keyboard.press("End");
+  await page.keyboard.press("Enter");
+  await page.keyboard.type("contr");
+  await page.keyboard.press("Control+Space");
+  await page.locator(".suggest-widget .monaco-list-row", { hasText: "contributions" }).first().waitFor();
+  seen.completed = true;
+  await page.keyboard.press("Escape");
+  await page.locator(".graphiql-query-editor .squiggly-error").first().waitFor({ state: "attached" });
+  seen.underlined = true;
+  await page.screenshot({ path: screenshot.replace(/\.png$/, "-tabs.png") });
+}
+
+async function recordEvent(eventId) {
+  const event = { eventId, actor: "TALENT", type: "VIEW", talentId: "tal-000001", jobId: "job-000001" };
+  const query = "mutation ($events: [EventInput!]!) { recordEvents(input: { events: $events }) { acceptedCount } }";
+  const response = await fetch(url, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ query, variables: { events: [event] } }),
+  });
+  const { data } = await response.json();
+  if (data?.recordEvents.acceptedCount !== 1) throw new Error("the event was not taken");
 }
 
 const browser = await chromium.launch({

@@ -100,6 +100,18 @@ def test_the_bundle_works_in_a_browser_without_asking_another_host_for_anything(
     assert seen["headerEditor"] is True
     assert "Query" in seen["docs"]
     assert_answered(seen)
+    names = [
+        "RecommendedJobs",
+        "HomeScreen",
+        "ClientPage",
+        "FiltersAndFacets",
+        "Explain",
+        "RecordEvents",
+        "ListChanged",
+    ]
+    assert [name.strip() for name in seen["tabs"]] == names
+    assert '"cause": "EVENTS"' in seen["told"]
+    assert (seen["completed"], seen["underlined"]) == (True, True)
     # The editor's language services run in workers of this origin, not in blobs.
     assets = f"{gateway.removesuffix('/graphql')}/graphiql/assets/"
     assert {urlsplit(worker).path.split("/")[-1].split("-")[0] for worker in seen["workers"]} >= {

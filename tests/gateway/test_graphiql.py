@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,7 +19,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.http.graphiql import bundle, cdn, page_response, routes
-from gateway.http.graphiql.page import DEFAULT_QUERY
+from gateway.http.graphiql.examples import JOB, TABS, TALENT, Tab
+from tests.gateway.served_market import ServedMarket
 
 SOURCE = Path(__file__).parents[2] / "graphiql"
 SCRIPT = "console.log('Tandem');\n"
@@ -53,9 +55,9 @@ def built(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def client(directory: Path, default_query: str = DEFAULT_QUERY) -> httpx.AsyncClient:
+def client(directory: Path, tabs: tuple[Tab, ...] = TABS) -> httpx.AsyncClient:
     def page(request: Request) -> Response:
-        return page_response(request, default_query=default_query, directory=directory)
+        return page_response(request, tabs=tabs, directory=directory)
 
     app = Starlette(routes=[Route("/graphql", page), *routes(directory)])
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://tandem")
@@ -96,18 +98,29 @@ async def test_a_page_is_asked_for_again_at_every_visit_and_never_sniffed(built:
 
 
 @pytest.mark.parametrize("has_bundle", [True, False])
-async def test_the_first_tab_holds_the_default_query_whatever_is_in_it(
-    built: Path, tmp_path: Path, has_bundle: bool
-) -> None:
+async def test_the_tabs_are_on_the_page_whatever_is_in_them(built: Path, tmp_path: Path, has_bundle: bool) -> None:
     query = '{ talent(talentId: "\\"><script>alert(1)</script>") { title } } # \\1 & "é"\n'
     directory = built if has_bundle else tmp_path / "nothing"
 
-    assert Page((await client(directory, query).get("/graphql")).text).meta["tandem-default-query"] == query
+    meta = Page((await client(directory, (Tab(query, '{"a": 1}'),)).get("/graphql")).text).meta
+
+    assert json.loads(meta["tandem-tabs"]) == [{"query": query, "variables": '{"a": 1}'}]
 
 
-def test_the_default_query_needs_no_id_of_this_marketplace() -> None:
-    assert "Id:" not in DEFAULT_QUERY
-    assert "reasons" in DEFAULT_QUERY
+def test_the_first_tab_needs_no_id_of_this_marketplace() -> None:
+    assert TABS[0].variables == ""
+    assert "Id:" not in TABS[0].query
+
+
+@pytest.mark.parametrize(
+    "tab", [tab for tab in TABS if "subscription" not in tab.query], ids=lambda tab: tab.query[:40]
+)
+async def test_every_tab_is_answered_without_an_error_and_with_something(market: ServedMarket, tab: Tab) -> None:
+    given = tab.variables.replace(TALENT, "t1").replace(JOB, "j9")
+
+    data = await market.data(tab.query, json.loads(given) if given else None)
+
+    assert all(value is not None for value in data.values())
 
 
 async def test_an_asset_is_sent_gzipped_and_kept_by_the_browser_for_good(built: Path) -> None:

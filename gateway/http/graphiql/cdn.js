@@ -7,14 +7,18 @@ if (!window.React || !window.ReactDOM || !window.GraphiQL || !window.GraphiQLPlu
     "GraphiQL could not be loaded: the CDN is out of reach, or a file there was not the pinned one. " +
     "The endpoint itself answers POST requests at this address.";
 } else {
-  const defaultQuery = document.querySelector('meta[name="tandem-default-query"]').content;
+  // Subscriptions need a library that this page does not load.
+  const tabs = JSON.parse(document.querySelector('meta[name="tandem-tabs"]').content).filter(
+    (tab) => !/^subscription/m.test(tab.query),
+  );
   ReactDOM.createRoot(root).render(
     React.createElement(
       GraphiQL,
       {
         fetcher: GraphiQL.createFetcher({ url: window.location.pathname }),
         plugins: [GraphiQLPluginExplorer.explorerPlugin()],
-        defaultQuery,
+        defaultQuery: tabs[0].query,
+        defaultTabs: tabs,
         defaultEditorToolsVisibility: "headers",
       },
       React.createElement(GraphiQL.Logo, null, "Tandem"),

@@ -67,7 +67,7 @@ POLICY = "; ".join(
 )
 
 
-def build_page(default_query: str) -> str:
+def build_page(tabs: str) -> str:
     """The HTML; it says on its face where its parts come from and how to have the ones that come from here."""
     styles = "\n".join(
         f'    <link rel="stylesheet" href="{file.url}" integrity="{file.integrity}" crossorigin="anonymous" />'
@@ -85,7 +85,7 @@ def build_page(default_query: str) -> str:
     <meta name="robots" content="noindex" />
     <title>Tandem</title>
     <link rel="icon" href="data:," />
-    <meta name="tandem-default-query" content="{escape(default_query)}" />
+    <meta name="tandem-tabs" content="{escape(tabs)}" />
 {styles}
     <style>
       html, body {{ height: 100%; margin: 0; }}

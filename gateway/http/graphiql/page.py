@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from starlette.responses import HTMLResponse
 
 from gateway.http.graphiql import bundle, cdn
+from gateway.http.graphiql.examples import TABS, Tab, tabs_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,42 +16,20 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-# Names no id, so that it has an answer on any marketplace.
-DEFAULT_QUERY = """\
-# Jobs for three talents, and why.
-# Ctrl-Enter runs this query.
-query RecommendedJobs {
-  talents(first: 3) {
-    nodes {
-      talentId
-      title
-      recommendedJobs(first: 5) {
-        strategy
-        edges {
-          rank
-          score
-          node { jobId title skills }
-          reasons { text }
-        }
-      }
-    }
-  }
-}
-"""
-_EMPTY = '<meta name="tandem-default-query" content=""'
+_EMPTY = '<meta name="tandem-tabs" content="[]"'
 
 
-def page_response(_request: Request, *, default_query: str = DEFAULT_QUERY, directory: Path = bundle.BUILT) -> Response:
+def page_response(_request: Request, *, tabs: tuple[Tab, ...] = TABS, directory: Path = bundle.BUILT) -> Response:
     """Answer a browser that opens the endpoint's address; an endpoint in Starlette's sense.
 
-    `default_query` is what a new visitor's first tab holds.
+    tabs: what somebody finds who opens the page for the first time.
     """
     if bundle.is_built(directory):
         built = (directory / "index.html").read_text(encoding="utf-8")
-        html = built.replace(_EMPTY, f'<meta name="tandem-default-query" content="{escape(default_query)}"', 1)
+        html = built.replace(_EMPTY, f'<meta name="tandem-tabs" content="{escape(tabs_json(tabs))}"', 1)
         policy = bundle.POLICY
     else:
-        html, policy = cdn.build_page(default_query), cdn.POLICY
+        html, policy = cdn.build_page(tabs_json(tabs)), cdn.POLICY
     return HTMLResponse(
         html,
         headers={
