@@ -18,6 +18,7 @@ from recommender.errors import TandemError
 PREFIX = "TANDEM_"
 REDIS_SCHEMES = ("redis", "rediss")
 ELASTICSEARCH_SCHEMES = ("elasticsearch", "elasticsearch+https")
+_NAME = "[A-Za-z][A-Za-z0-9_]*"  # of GraphQL, but for what begins with _, which is a router's
 
 
 class SettingsError(TandemError):
@@ -203,6 +204,17 @@ class Settings(BaseSettings):
         description="Manifest of the documents that clients ask by `documentId`: a JSON file of graphql-codegen, Relay "
         "or Apollo.",
     )
+    federation: str | None = Field(
+        None,
+        pattern=rf"^{_NAME}\.{_NAME},{_NAME}\.{_NAME}$",
+        description="What the marketplace's federated graph calls talents and jobs and their own ids, such as "
+        "`Talent.id,Job.id`: a router is then answered at `/federation`. Unset: nobody is.",
+    )
+    federation_prefix: str = Field(
+        "Tandem",
+        pattern=rf"^{_NAME}$",
+        description="What the names of our types begin with in the federated graph, so that none is taken there.",
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Origins whose pages may ask, separated by commas, such as `https://app.example.com`."
     )
@@ -270,6 +282,15 @@ class Settings(BaseSettings):
     def _trusted_ones_are_named(self) -> Settings:
         if self.operations == "trusted" and self.trusted_documents is None:
             raise _wrong("TANDEM_OPERATIONS=trusted needs TANDEM_TRUSTED_DOCUMENTS, the manifest of those documents")
+        return self
+
+    @model_validator(mode="after")
+    def _routers_plan(self) -> Settings:
+        if self.operations == "trusted" and self.federation is not None:
+            raise _wrong(
+                "TANDEM_FEDERATION needs TANDEM_OPERATIONS=any, as a router plans operations that no manifest knows; "
+                "let the router hold its clients to trusted ones, or serve it by a gateway of its own"
+            )
         return self
 
     @model_validator(mode="after")
@@ -402,6 +423,10 @@ def _allowed(field: str, problem: ErrorDetails) -> str:
             return "a whole number from 8"
         case "mutual_weight" | "events_stream_days":
             return "a number from 0"
+        case "federation":
+            return "a type and its id for talents, a comma, and the same for jobs, such as Talent.id,Job.id"
+        case "federation_prefix":
+            return "a letter and then letters, digits and _"
         case "currency":
             return "a code of three letters such as USD"
         case "namespace":

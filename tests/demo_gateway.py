@@ -15,15 +15,15 @@ SMALL_MARKET = ("--talents", "300", "--jobs", "400", "--events", "12000")  # bui
 
 
 @contextmanager
-def demo_gateway(data: Path) -> Iterator[str]:
-    """Its GraphQL address, while it runs."""
+def demo_gateway(data: Path, **settings: str) -> Iterator[str]:
+    """Its GraphQL address, while it runs with settings of the environment."""
     process = subprocess.Popen(
         [sys.executable, "-m", "gateway", "demo", *SMALL_MARKET, "--port", "0", "--data-dir", data],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, **settings, "PYTHONUNBUFFERED": "1"},
     )
     with process:
         try:

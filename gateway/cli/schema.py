@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from gateway.settings import SettingsError, load_settings
 from recommender.errors import TandemError
 
 
@@ -30,23 +31,39 @@ def command(
             metavar="FILE",
         ),
     ] = None,
+    federation: Annotated[
+        bool, typer.Option("--federation", help="The subgraph that TANDEM_FEDERATION asks for, to compose a router of.")
+    ] = False,
 ) -> None:
     """Print the GraphQL schema (SDL), write it to a file, or check a file against it."""
     from gateway.graphql.schema import printed_schema
 
     if against is not None:
+        if federation:
+            raise SettingsError("--against compares the whole schema: leave --federation away")
         _check_against(against)
         return
-    text = printed_schema()
+    text = _printed_subgraph() if federation else printed_schema()
     if check is not None:
         if check.read_text(encoding="utf-8") != text:
-            raise SchemaDiffersError(f"{check} is not the served schema: run `tandem schema --out {check}`")
+            printing = "tandem schema --federation" if federation else "tandem schema"
+            raise SchemaDiffersError(f"{check} is not the served schema: run `{printing} --out {check}`")
         typer.echo(f"{check} is the served schema")
     elif out is not None:
         out.write_text(text, encoding="utf-8")
         typer.echo(f"wrote {out}")
     else:
         typer.echo(text, nl=False)
+
+
+def _printed_subgraph() -> str:
+    """The SDL of the subgraph. Raises SettingsError when the settings ask for none, BadInputError for names taken."""
+    from gateway.graphql.federation import build_subgraph
+
+    settings = load_settings()
+    if settings.federation is None:
+        raise SettingsError("TANDEM_FEDERATION is not set; allowed is a pair such as Talent.id,Job.id")
+    return build_subgraph(settings.federation, settings.federation_prefix).sdl
 
 
 def _check_against(earlier: Path) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gateway.adapters.elasticsearch.catalogue import ElasticsearchCatalogue
     from gateway.adapters.redis.cache import RedisCache
     from gateway.graphql.persisted import PersistedOperations
+    from gateway.graphql.schema import TandemSchema
     from gateway.graphql.services import Services
     from gateway.settings import Settings
     from gateway.wiring import Stores
@@ -58,7 +59,7 @@ def run_server(settings: Settings, banner: str | None = None) -> None:
 
     set_up_logs(settings)
     access = build_access(settings)
-    trusted = _trusted(settings)
+    trusted, federation = _trusted(settings), _federation(settings)
     stores = open_stores(settings, must_exist=True)
     try:
         _warn_of_a_full_disk(stores)
@@ -72,6 +73,7 @@ def run_server(settings: Settings, banner: str | None = None) -> None:
                 services,
                 access,
                 operations=_operations(stores, trusted),
+                federation=federation,
                 cors_origins=settings.cors_origins,
                 tasks=_tasks(stores, services.recommender),
             )
@@ -132,6 +134,15 @@ def _operations(stores: Stores, trusted: Mapping[str, str]) -> PersistedOperatio
     shared = settings.cache_redis_url is not None
     store = SharedOperations(cast("RedisCache", stores.cache)) if shared else MemoryOperations()
     return PersistedOperations(store=store, trusted=trusted, only_trusted=settings.operations == "trusted")
+
+
+def _federation(settings: Settings) -> TandemSchema | None:
+    """What a router is answered with; None when there is none. Raises BadInputError for names that are taken."""
+    if settings.federation is None:
+        return None
+    from gateway.graphql.federation import build_subgraph
+
+    return build_subgraph(settings.federation, settings.federation_prefix).schema
 
 
 def _warn_of_a_full_disk(stores: Stores) -> None:

@@ -21,6 +21,7 @@ from graphql import (
     ListValueNode,
     OperationDefinitionNode,
     SelectionSetNode,
+    ValueNode,
     VariableNode,
     get_named_type,
 )
@@ -98,6 +99,8 @@ class _Sizes:
         if "ids" in field.args:
             ids = arguments.get("ids")
             return min(MAX_PAGE, len(ids.values)) if isinstance(ids, ListValueNode) else MAX_PAGE
+        if "representations" in field.args:
+            return self._listed(arguments.get("representations"))
         if "first" not in field.args:
             return 1
         match arguments.get("first"):
@@ -108,3 +111,13 @@ class _Sizes:
             case _:
                 rows = MAX_PAGE // 5  # the default of every long list
         return max(1, min(MAX_PAGE, rows))
+
+    def _listed(self, argument: ValueNode | None) -> int:
+        """How many values an argument lists; one that is no list is taken for a list of itself."""
+        match argument:
+            case ListValueNode(values=values):
+                return len(values)
+            case VariableNode(name=name) if isinstance(found := self._variables.get(name.value), list):
+                return len(found)
+            case _:
+                return 1

@@ -28,25 +28,25 @@ class Document:
 
 
 class Documents:
-    """The most recently used documents of one schema."""
+    """The most recently used documents, each of the schema that it is valid in."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[str, Document] = OrderedDict()
+        self._kept: OrderedDict[tuple[GraphQLSchema, str], Document] = OrderedDict()
 
-    def parsed(self, text: str) -> Document:
+    def parsed(self, schema: GraphQLSchema, text: str) -> Document:
         """The document of a text. Raises GraphQLError for one that is none, or too long."""
-        document = self._kept.get(text)
+        document = self._kept.get((schema, text))
         if document is not None:
-            self._kept.move_to_end(text)
+            self._kept.move_to_end((schema, text))
             return document
         node = parse(text, max_tokens=MAX_TOKENS)
         operations = sum(isinstance(one, OperationDefinitionNode) for one in node.definitions)
         return Document(node, operations)
 
-    def keep(self, text: str, document: Document) -> None:
+    def keep(self, schema: GraphQLSchema, text: str, document: Document) -> None:
         """Remember a valid document, forgetting the one that was not asked for longest."""
         if len(text) <= CACHED_TEXT:
-            self._kept[text] = document
+            self._kept[schema, text] = document
             if len(self._kept) > CACHED_DOCUMENTS:
                 self._kept.popitem(last=False)
 
@@ -65,7 +65,7 @@ class DocumentStage(SchemaExtension):
     def on_parse(self) -> Iterator[None]:
         """Parse, or take what an earlier request parsed."""
         context = self.execution_context
-        self._document = DOCUMENTS.parsed(context.query or "")
+        self._document = DOCUMENTS.parsed(context.schema._schema, context.query or "")
         context.graphql_document = self._document.node
         yield
 
@@ -76,7 +76,7 @@ class DocumentStage(SchemaExtension):
             schema: GraphQLSchema = context.schema._schema
             document.errors = validate_document(schema, document.node, context.validation_rules)
             if not document.errors:
-                DOCUMENTS.keep(context.query or "", document)
+                DOCUMENTS.keep(schema, context.query or "", document)
         errors = list(document.errors)
         if not errors and document.operations > 1 and context._provided_operation_name is None:
             errors = [request_error("operationName: the document has several operations; name one", "BAD_REQUEST")]

@@ -18,7 +18,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
 from gateway.graphql.persisted import PersistedOperations
-from gateway.graphql.schema import SCHEMA
+from gateway.graphql.schema import SCHEMA, TandemSchema
 from gateway.graphql.services import Services
 from gateway.http import graphiql
 from gateway.http.auth import Access
@@ -46,17 +46,22 @@ def build_app(
     access: Access,
     *,
     operations: PersistedOperations | None = None,
+    federation: TandemSchema | None = None,
     cors_origins: Sequence[str] = (),
     tasks: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
 ) -> Starlette:
     """The app over open stores; whoever built them closes them after it has shut down.
 
-    operations: None takes any text, and remembers those of this process that clients want to name. tasks: begun when it
-    starts and ended when it shuts down.
+    operations: None takes any text, and remembers those of this process that clients want to name. federation: what a
+    router is answered with at /federation. tasks: begun when it starts and ended when it shuts down.
     """
     metrics = Metrics()
     health = Health(services, metrics, access)
-    view = GraphQLView(SCHEMA, services, access, operations or PersistedOperations(), cors_origins)
+    operations = operations or PersistedOperations()
+    view = GraphQLView(SCHEMA, services, access, operations, cors_origins)
+    routers = (
+        [] if federation is None else [Route("/federation", GraphQLView(federation, services, access, operations))]
+    )
     layers = [Middleware(Observation, metrics=metrics, new_id=services.new_id)]
     if cors_origins:
         layers.append(
@@ -75,6 +80,7 @@ def build_app(
             # A Route, not a Mount: a Mount answers POST /graphql with a redirect.
             Route("/graphql", view),
             WebSocketRoute("/graphql", view),
+            *routers,
             Route("/", RedirectResponse("/graphql")),
             Route("/livez", health.live),
             Route("/readyz", health.ready),

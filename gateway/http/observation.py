@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.http.metrics import Metrics
 
-ROUTES = frozenset({"/graphql", "/livez", "/readyz", "/metrics"})
+ROUTES = frozenset({"/graphql", "/federation", "/livez", "/readyz", "/metrics"})
 _QUIET = frozenset({"/livez", "/readyz", "/metrics"})  # asked every few seconds
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
