@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
+
+from gateway.logs import set_up_logs
+from gateway.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,3 +55,15 @@ def test_console_is_for_people() -> None:
     assert "list served" in lines[0]
     assert "talent_id" in lines[0]
     assert not lines[0].startswith("{")
+
+
+def test_the_client_of_elasticsearch_writes_no_line_for_every_round_trip() -> None:
+    client = logging.getLogger("elastic_transport")
+    before = client.level
+    try:
+        set_up_logs(Settings(log_level="info"))
+        assert not logging.getLogger("elastic_transport.transport").isEnabledFor(logging.INFO)
+        set_up_logs(Settings(log_level="debug"))
+        assert logging.getLogger("elastic_transport.transport").isEnabledFor(logging.DEBUG)
+    finally:
+        client.setLevel(before)

@@ -196,9 +196,9 @@ async def race_upserts(
 
     async def work(number: int) -> None:
         chosen = random.Random(f"{seed}.{number}")
-        applied = {f"j{7 % JOBS + 1}"}  # by t1, before the races: in none of its lists
-        jobs = [name for n in range(2 + number, JOBS + 1, workers) if (name := f"j{n}") not in applied]
-        talents = [f"t{n}" for n in range(2 + number, TALENTS + 1, workers)]
+        # The first of each is asked for the lists; with whom it is in touch is in none of them.
+        jobs = [f"j{n}" for n in range(2 + number, JOBS + 1, workers) if n != 7 % JOBS + 1]
+        talents = [f"t{n}" for n in range(2 + number, TALENTS + 1, workers) if n * 7 % JOBS]
         for turn in left:
             match chosen.randrange(4):
                 case 0:
