@@ -142,6 +142,27 @@ async def test_whatever_stands_under_a_key_is_the_value_or_garbage(server: Redis
     cache.close()
 
 
+@pytest.mark.parametrize(
+    "garbage", [("SET", "x"), ("HSET", "", "x"), ("HSET", "", "nan"), ("LPUSH", "x"), ("ZADD", "1", "x")]
+)
+async def test_garbage_in_place_of_claims_and_bounds_makes_way(server: RedisServer, garbage: tuple[str, ...]) -> None:
+    namespace = uuid.uuid4().hex
+    cache = opened(server, namespace=namespace, max_bytes=20_000)
+    prefix, (command, *values) = f"{{{namespace}:cache}}:", garbage
+    keys = [f"{prefix}c:l:a:claim", f"{prefix}c:l:b:claim", f"{prefix}index", f"{prefix}sizes"]
+    for key in keys:
+        server.command(command, key, *values)
+    assert await cache.get_lists(["a"], LONG_MS) == [Lost.ABSENT]
+    assert await cache.claim(["b"], LONG_MS) == [True]
+    await cache.release(["b"])
+    assert keys_of(server, f"{prefix}*:claim") == [keys[0]]
+    await cache.put_lists({"a": kept_list(20)}, LONG_MS)
+    assert same((await cache.get_lists(["a"], LONG_MS))[0], kept_list(20))
+    await cache.put_lists({str(number): kept_list(20) for number in range(100)}, LONG_MS)
+    assert 0 < len(keys_of(server, f"{prefix}c:l:*")) < 60  # and the memory is bounded as before
+    cache.close()
+
+
 async def test_garbage_is_a_miss_that_is_counted_and_written_over(server: RedisServer) -> None:
     world = cached_world()
     world.cache = cache = opened(server, namespace=uuid.uuid4().hex)

@@ -5,35 +5,43 @@ A claim to a key stands beside it, under the key and `:claim`, and holds the nam
 
 from __future__ import annotations
 
+# What has no end is nobody's claim.
+_CLAIMED = """
+local function claimed(key)
+  local claim = key .. ':claim'
+  if redis.call('PTTL', claim) == -1 then redis.call('DEL', claim) end
+  local set = redis.call('SET', claim, ARGV[1], 'NX', 'PX', ARGV[2])
+  return (set or redis.pcall('GET', claim) == ARGV[1]) and 1 or 0
+end
+"""
+
 # KEYS: of lists. ARGV: the process, how long its claims stand (ms).
 # Returns for each list its value; where there is none 1 when this process is to make it, 0 when another has claimed it.
-LOOK_UP = """
+LOOK_UP = (
+    _CLAIMED
+    + """
 local found = redis.call('MGET', unpack(KEYS))
 for i, value in ipairs(found) do
-  if not value then
-    local claim = KEYS[i] .. ':claim'
-    local set = redis.call('SET', claim, ARGV[1], 'NX', 'PX', ARGV[2])
-    found[i] = (set or redis.call('GET', claim) == ARGV[1]) and 1 or 0
-  end
+  if not value then found[i] = claimed(KEYS[i]) end
 end
 return found
 """
+)
 
 # KEYS: of lists. ARGV: the process, how long its claims stand (ms). Returns 1 or 0 as above, whatever is there.
-CLAIM = """
+CLAIM = (
+    _CLAIMED
+    + """
 local won = {}
-for i, key in ipairs(KEYS) do
-  local claim = key .. ':claim'
-  local set = redis.call('SET', claim, ARGV[1], 'NX', 'PX', ARGV[2])
-  won[i] = (set or redis.call('GET', claim) == ARGV[1]) and 1 or 0
-end
+for i, key in ipairs(KEYS) do won[i] = claimed(key) end
 return won
 """
+)
 
 # KEYS: of lists. ARGV: the process. Gives up its claims.
 RELEASE = """
 for i, key in ipairs(KEYS) do
-  if redis.call('GET', key .. ':claim') == ARGV[1] then redis.call('DEL', key .. ':claim') end
+  if redis.pcall('GET', key .. ':claim') == ARGV[1] then redis.call('DEL', key .. ':claim') end
 end
 return 1
 """
@@ -41,15 +49,23 @@ return 1
 # KEYS: the index, the sizes; then keys to be written. ARGV: the process, how long values are kept (ms), how many bytes
 # there may be in all; then the values.
 # The index orders all keys by when they expire; the sizes hold the bytes of each, and under '' those of all. What comes
-# to its end first makes room. A key that the server has dropped by itself counts until its time has come.
+# to its end first makes room. A key that the server has dropped by itself counts until its time has come. Where one of
+# the two is gone or is something else both begin anew, and what is not counted any more goes when its time has come.
 PUT = """
 local index, sizes = KEYS[1], KEYS[2]
 local process, ttl, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local total = tonumber(redis.call('HGET', sizes, '') or '0')
+local total = nil
+if redis.call('TYPE', index).ok == 'zset' and redis.call('TYPE', sizes).ok == 'hash' then
+  total = tonumber(redis.call('HGET', sizes, '') or '')
+end
+if not (total and total >= 0) then
+  redis.call('DEL', index, sizes)
+  total = 0
+end
 local function forget(key)
-  total = total - tonumber(redis.call('HGET', sizes, key) or '0')
+  total = total - (tonumber(redis.call('HGET', sizes, key) or '0') or 0)
   redis.call('HDEL', sizes, key)
 end
 for _, key in ipairs(redis.call('ZRANGEBYSCORE', index, '-inf', now, 'LIMIT', 0, 200)) do
@@ -64,7 +80,7 @@ for i = 3, #KEYS do
   redis.call('ZADD', index, now + ttl, key)
   redis.call('HSET', sizes, key, size)
   total = total + size
-  if redis.call('GET', key .. ':claim') == process then redis.call('DEL', key .. ':claim') end
+  if redis.pcall('GET', key .. ':claim') == process then redis.call('DEL', key .. ':claim') end
 end
 while total > most do
   local first = redis.call('ZPOPMIN', index)
