@@ -47,11 +47,15 @@ def check_size(
 
 
 def _defaults(operation: OperationDefinitionNode) -> dict[str, Any]:
-    return {
-        definition.variable.name.value: int(definition.default_value.value)
-        for definition in operation.variable_definitions or ()
-        if isinstance(definition.default_value, IntValueNode)
-    }
+    """Numbers, and lists for their lengths."""
+    found: dict[str, Any] = {}
+    for definition in operation.variable_definitions or ():
+        match definition.default_value:
+            case IntValueNode(value=digits):
+                found[definition.variable.name.value] = int(digits)
+            case ListValueNode(values=values):
+                found[definition.variable.name.value] = list(values)
+    return found
 
 
 class _Sizes:

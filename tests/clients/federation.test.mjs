@@ -103,6 +103,32 @@ test('the lists of a page of talents are one request, and one of a talent who is
   assert.equal(data.talents[2].recommendedJobs.strategy, 'POPULAR')
 })
 
+test('what a reason or an event names is theirs too', async () => {
+  const id = await talentWithHistory(4)
+
+  const { data, errors } = await execute(
+    `query Named($id: ID!) {
+      talent(id: $id) {
+        interactions(first: 1) { nodes { talent { name } job { id title } } }
+        recommendedJobs(first: 5) {
+          edges { node { recommendedTalents(first: 1) { nodes { id name } } } reasons { jobs { id title } } }
+        }
+      }
+    }`,
+    { id },
+  )
+
+  assert.equal(errors, undefined)
+  const [event] = data.talent.interactions.nodes
+  assert.equal(event.talent.name, `Talent ${id}`)
+  const named = data.talent.recommendedJobs.edges.flatMap(({ reasons }) => reasons.flatMap(({ jobs }) => jobs))
+  const invited = data.talent.recommendedJobs.edges.flatMap(({ node }) => node.recommendedTalents.nodes)
+  assert.ok(named.length > 0)
+  for (const { id, title } of [event.job, ...named]) assert.equal(title, `Job ${id}`)
+  assert.equal(invited.length, 5)
+  for (const { id, name } of invited) assert.equal(name, `Talent ${id}`)
+})
+
 test('what came of a list is recorded through the router, and a filter with a fault is a coded error of its field', async () => {
   const talentId = await talentWithHistory(6)
   const event = { eventId: crypto.randomUUID(), actor: 'TALENT', type: 'VIEW', talentId, jobId: 'nobodys-job' }

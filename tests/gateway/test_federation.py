@@ -221,9 +221,10 @@ async def test_each_reference_counts_in_the_size_of_an_answer(market: ServedMark
     market.reset_counts()
 
     by_variable = await ask(router, ENTITIES, keys=keys, first=100)
+    by_default = ENTITIES.replace("$keys: [_Any!]!", f"$keys: [_Any!]! = [{written}]")
     in_the_text = ENTITIES.replace("$keys: [_Any!]!, ", "").replace("$keys", f"[{written}]")
 
-    for answer in (by_variable, await ask(router, in_the_text, first=100)):
+    for answer in (by_variable, await ask(router, by_default, first=100), await ask(router, in_the_text, first=100)):
         (error,) = answer["errors"]
         assert error["extensions"]["code"] == "QUERY_TOO_LARGE"
     assert not market.catalogue.calls
