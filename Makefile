@@ -122,8 +122,14 @@ browser: install-dev graphiql tests/browser/node_modules/.package-lock.json ## G
 	CHROMIUM=$(CHROMIUM) $(BIN)/pytest tests/browser
 
 .PHONY: clients
-clients: install-dev tests/clients/node_modules/.package-lock.json ## Apollo, urql, Relay and others against a running gateway (needs Node)
+clients: install-dev tests/clients/node_modules/.package-lock.json tests/clients/python/.venv/installed.lock ## Apollo, urql, Relay and others against a running gateway (needs Node)
 	$(BIN)/pytest tests/clients
+
+# The generator of the client for Python pins tools that the project has newer.
+tests/clients/python/.venv/installed.lock: tests/clients/python/requirements.lock
+	$(BIN)/python -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --disable-pip-version-check --no-input --quiet --only-binary :all: --require-hashes -r $<
+	@cp $< $@
 
 .PHONY: format
 format: install-dev ## put the code in order
@@ -162,13 +168,15 @@ lock: install-dev ## compute the hashed locks anew from pyproject.toml (ARGS=--u
 	$(call compile) $(ARGS) -o requirements.lock
 	$(call compile) $(ARGS) --extra dev -c requirements.lock -o requirements-dev.lock
 	$(call compile) $(ARGS) --extra production -c requirements.lock -c requirements-dev.lock -o requirements-production.lock
+	$(call compile-of,tests/clients/python/requirements.in) $(ARGS) -o tests/clients/python/requirements.lock
 
 # One lock for every platform and every Python from 3.11 on; it names no index and no address.
-define compile
-	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-emit-find-links --no-header --quiet --group build
+define compile-of
+	$(BIN)/uv pip compile $(1) --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-emit-find-links --no-header --quiet
 endef
+compile = $(call compile-of,pyproject.toml) --group build
 
 .PHONY: clean
 clean: ## remove what was built; .venv and data/ stay
-	rm -rf build dist gateway/http/graphiql/built graphiql/node_modules tests/browser/node_modules tests/clients/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf build dist gateway/http/graphiql/built graphiql/node_modules tests/browser/node_modules tests/clients/node_modules tests/clients/python/.venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
