@@ -13,8 +13,10 @@ NODE_LACKS = $(shell node -e 'const [a, b] = process.versions.node.split(".").ma
 	process.exit(a > 22 || (a === 22 && b >= 12) || (a === 20 && b >= 19) ? 0 : 1)' 2>/dev/null && command -v npm >/dev/null \
 	|| echo "Node 20.19 or newer with npm")
 CHROMIUM_LACKS = $(if $(CHROMIUM),,Chromium)
+# What the compiler of Apollo Kotlin lacks here: the same as a real Elasticsearch.
+KOTLIN_LACKS = $(shell $(PYTHON) tools/elasticsearch/run.py lacks)
 # What the real Elasticsearch of the tests lacks here; nothing when ELASTICSEARCH_TEST_URL names one that runs.
-SERVER_LACKS = $(if $(ELASTICSEARCH_TEST_URL),,$(shell $(PYTHON) tools/elasticsearch/run.py lacks))
+SERVER_LACKS = $(if $(ELASTICSEARCH_TEST_URL),,$(KOTLIN_LACKS))
 # What the health checks of docker-compose.yml are written with.
 PROGRAMS_LACK = $(strip $(foreach name,curl redis-cli,$(if $(shell command -v $(name)),,$(name))))
 LACKS = $(NODE_LACKS)$(if $(and $(NODE_LACKS),$(CHROMIUM_LACKS)), and )$(CHROMIUM_LACKS)
@@ -74,7 +76,7 @@ endef
 .PHONY: test
 test: check-parts install-dev lint types contracts schema unit $(if $(NODE_LACKS),,wheel clients) $(if $(LACKS),,browser) ## run every test there is, and say at the end what could not be run here
 	@echo
-	@if [ -z "$(LACKS)$(SERVER_LACKS)$(PROGRAMS_LACK)" ]; then \
+	@if [ -z "$(LACKS)$(KOTLIN_LACKS)$(PROGRAMS_LACK)" ]; then \
 		echo "Every test there is was run."; \
 	fi; \
 	if [ -n "$(PROGRAMS_LACK)" ]; then \
@@ -84,6 +86,9 @@ test: check-parts install-dev lint types contracts schema unit $(if $(NODE_LACKS
 		echo "NOT RUN, for want of $(LACKS): $(if $(NODE_LACKS),the bundling of the GraphiQL page, the tests of the clients, and )the test of the page in a browser."; \
 		echo "To run it: install $(LACKS) (Debian: apt-get install chromium nodejs npm), or run .ci/run on Debian as root; then 'make wheel clients browser'."; \
 	fi; \
+	if [ -n "$(KOTLIN_LACKS)" ]; then \
+		echo "NOT RUN, for want of $(KOTLIN_LACKS): the code generation of Apollo Kotlin. To run it: install it; then 'make clients'."; \
+	fi; \
 	if [ -n "$(SERVER_LACKS)" ]; then \
 		echo "NOT RUN, for want of $(SERVER_LACKS): every test on a real Elasticsearch. To run them: install it (Debian 13: apt-get install openjdk-21-jdk-headless maven) or name a running one by ELASTICSEARCH_TEST_URL=elasticsearch://host:port; then 'make unit'."; \
 	fi
@@ -91,8 +96,8 @@ test: check-parts install-dev lint types contracts schema unit $(if $(NODE_LACKS
 # In CI a part that can't run is a failure, and at once.
 .PHONY: check-parts
 check-parts:
-	@if [ "$$CI" = true ] && [ -n "$(LACKS)$(SERVER_LACKS)" ]; then \
-		echo "make test: CI must run everything, and $(LACKS)$(if $(LACKS),$(if $(SERVER_LACKS), and ))$(SERVER_LACKS) is missing." >&2; exit 1; \
+	@if [ "$$CI" = true ] && [ -n "$(LACKS)$(KOTLIN_LACKS)" ]; then \
+		echo "make test: CI must run everything, and $(LACKS)$(if $(LACKS),$(if $(KOTLIN_LACKS), and ))$(KOTLIN_LACKS) is missing." >&2; exit 1; \
 	fi
 
 .PHONY: lint
@@ -123,7 +128,7 @@ browser: install-dev graphiql tests/browser/node_modules/.package-lock.json ## G
 
 .PHONY: clients
 clients: install-dev tests/clients/node_modules/.package-lock.json tests/clients/python/.venv/installed.lock ## Apollo, urql, Relay and others against a running gateway (needs Node)
-	$(BIN)/pytest tests/clients
+	$(BIN)/pytest -r s tests/clients
 
 # The generator of the client for Python pins tools that the project has newer.
 tests/clients/python/.venv/installed.lock: tests/clients/python/requirements.lock
