@@ -29,7 +29,7 @@ from pathlib import Path
 from tests.elasticsearch_server import launcher, running_elasticsearch
 from tests.production.exactness import running_writer, try_questions
 from tests.production.kills import Victim, gateway, kill_and_count
-from tests.production.races import JOBS_OF_TALENT, Tally, race_events, race_upserts
+from tests.production.races import JOBS_OF_TALENT, Tally, event_of, race_events, race_upserts
 from tests.production.stack import TALENTS, Client, Replica, http_client, running_stack
 from tests.servers import free_port
 
@@ -101,35 +101,43 @@ def report(tally: Tally) -> None:
 
 
 async def freshness(client: Client, replicas: list[Replica], number: int, seed: int) -> None:
-    """An event to one replica, then the subject's list from the other; nothing else goes on."""
+    """An event or a change of a job to one replica, then the talent's list from the other; nothing else goes on."""
     chosen = random.Random(seed)  # noqa: S311
-    acknowledged_ms, changed_ms, plain_ms, stale = [], [], [], 0
+    written_ms: dict[str, list[float]] = {"event": [], "job": []}
+    shown_ms: dict[str, list[float]] = {"event": [], "job": []}
+    plain_ms, stale = [], 0
     for turn in range(number):
         writer, reader = chosen.sample(replicas, 2)
         talent = f"t{chosen.randint(1, TALENTS)}"
         begun = time.perf_counter()
-        before = await client.data(reader, JOBS_OF_TALENT, {"id": talent})
+        before = (await client.data(reader, JOBS_OF_TALENT, {"id": talent}))["subject"]["list"]
         plain_ms.append((time.perf_counter() - begun) * 1_000)
-        shown = before["subject"]["list"]
-        for kind, expected in (("DISMISS", shown["totalCount"] - 1), ("UNDISMISS", shown["totalCount"])):
-            event = {"eventId": f"{seed}-{turn}-{kind}", "actor": "TALENT", "type": kind}
-            event |= {"talentId": talent, "jobId": shown["nodes"][0]["id"]}
+        job, total = before["nodes"][0]["id"], before["totalCount"]
+        for what, change, expected in (
+            ("event", "DISMISS", total - 1),
+            ("event", "UNDISMISS", total),
+            ("job", "CLOSED", total - 1),
+            ("job", "OPEN", total),
+        ):
             begun = time.perf_counter()
-            await client.record(writer, event)
+            if what == "event":
+                await client.record(writer, event_of(f"{seed}-{turn}-{change}", change, talent, job))
+            else:
+                await client.upsert_jobs(writer, [{"jobId": job, "status": change}])
             acknowledged = time.perf_counter()
-            acknowledged_ms.append((acknowledged - begun) * 1_000)
+            written_ms[what].append((acknowledged - begun) * 1_000)
             while True:
                 seen = await client.data(reader, JOBS_OF_TALENT, {"id": talent})
                 if seen["subject"]["list"]["totalCount"] == expected:
                     break
                 stale += 1
-            changed_ms.append((time.perf_counter() - acknowledged) * 1_000)
-    print(
-        f"{2 * number:,} events to one replica, the list of their talent from the other; {stale} answers without them"
-    )
-    print(f"recordEvents:                                {quantiles(acknowledged_ms)}")
-    print(f"from acknowledgement to the changed answer:  {quantiles(changed_ms)}")
-    print(f"the same query with no event before it:      {quantiles(plain_ms)}")
+            shown_ms[what].append((time.perf_counter() - acknowledged) * 1_000)
+    print(f"{4 * number:,} writes to one replica, the talent's list from the other; {stale} answers without them")
+    print(f"recordEvents                                   {quantiles(written_ms['event'])}")
+    print(f"from its acknowledgement to the changed list   {quantiles(shown_ms['event'])}")
+    print(f"upsertJobs                                     {quantiles(written_ms['job'])}")
+    print(f"from its acknowledgement to the changed list   {quantiles(shown_ms['job'])}")
+    print(f"the same query with no write before it         {quantiles(plain_ms)}")
 
 
 def filters(directory: Path, url: str, number: int) -> None:
