@@ -146,7 +146,13 @@ def test_evaluate_prints_json_alone_to_a_pipe(data_dir: Path, capsys: pytest.Cap
     filled()
     with pytest.raises(SystemExit):
         main(["evaluate", "--json", "-"])
-    assert set(orjson.loads(capsys.readouterr().out)["metrics"]) == {"popularity", "item_knn", "rp3beta", "als", "served"}
+    assert set(orjson.loads(capsys.readouterr().out)["metrics"]) == {
+        "popularity",
+        "item_knn",
+        "rp3beta",
+        "als",
+        "served",
+    }
 
 
 def test_a_log_that_cannot_be_measured_fails_with_a_reason(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
