@@ -168,7 +168,8 @@ Blend = tuple[int, float, float]  # which likeness, weight of neighbours, of pop
 def _best_blend(pools: Sequence[Pool], trials: Sequence[Trial], blends: Sequence[Blend], formula: Blend) -> Blend:
     """The blend that surely gains most over the formula's: by the lower end of what it gains on the same talents.
 
-    The formula's own, with 0, when none gains for sure: of some 100 blends the best is the best partly by chance.
+    The formula's own, with 0, when none gains for sure: of some 100 blends the best is the best partly by chance. Where
+    a blend changes what only a few talents find, as in the sparsest logs, their mean is luck whatever its error.
     """
     by_formula = _gains_of_blend(pools, trials, formula)
     chosen, most = formula, 0.0
@@ -176,6 +177,8 @@ def _best_blend(pools: Sequence[Pool], trials: Sequence[Trial], blends: Sequence
         if blend[1] == 0 and blend[0] != formula[0]:
             continue  # without neighbours a likeness says nothing
         gained = _gains_of_blend(pools, trials, blend) - by_formula
+        if np.count_nonzero(gained) < FEWEST_TALENTS:
+            continue
         surely = float(gained.mean() - SURELY * gained.std() / np.sqrt(len(gained)))
         if surely > most:
             chosen, most = blend, surely
