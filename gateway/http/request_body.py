@@ -96,15 +96,16 @@ def checked_request(given: Any) -> OperationRequest:
     if not isinstance(given, dict):
         raise HttpProblem(400, "BAD_REQUEST", "the body must be a JSON object with a `query`")
     query, name, document_id = given.get("query"), given.get("operationName"), given.get("documentId")
-    if not isinstance(query, str | None) or (query is not None and not query.strip()):
-        raise HttpProblem(400, "BAD_REQUEST", "`query` must be text that is not empty")
     for field, value in (("operationName", name), ("documentId", document_id)):
         if not isinstance(value, str | None):
             raise HttpProblem(400, "BAD_REQUEST", f"`{field}` must be text or null")
     for field in ("variables", "extensions"):
         if not isinstance(given.get(field), dict | None):
             raise HttpProblem(400, "BAD_REQUEST", f"`{field}` must be an object or null")
-    if query is None and not document_id and "persistedQuery" not in (given.get("extensions") or {}):
+    is_named = bool(document_id) or "persistedQuery" in (given.get("extensions") or {})
+    if is_named and query == "":
+        query = None  # graphql-ws cannot leave it out
+    if not (isinstance(query, str) and query.strip()) and not (is_named and query is None):
         raise HttpProblem(400, "BAD_REQUEST", "`query` must be text that is not empty")
     return OperationRequest(
         query=query,

@@ -187,6 +187,7 @@ ANSWER = {"data": {"talent": {"talentId": "t1"}}}
         {"documentId": sha256(TRUSTED)},
         {"documentId": "Trusted.v1"},
         {"documentId": "Trusted.v1", "query": TRUSTED},
+        {"documentId": "Trusted.v1", "query": ""},  # graphql-ws cannot leave it out
         {"extensions": persisted(TRUSTED)},  # Apollo's persisted query lists
         {"query": TRUSTED, "extensions": persisted(TRUSTED)},
         {"query": TRUSTED},

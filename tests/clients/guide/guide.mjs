@@ -266,7 +266,7 @@ test('a screen is told that its list is out of date', async () => {
   const talent = await talentWithHistory(16)
   let told
   const change = new Promise((resolve) => (told = resolve))
-  const stop = app.onChange(address.replace('http', 'ws'), '', talent, told)
+  const stop = app.onChange(address.replace('http', 'ws'), '', app.changesOf(talent), told)
   const timer = setInterval(async () => dismiss(talent, (await wholeList(talent))[0]), 300)
   await change
   sent.add('ListChanged')
@@ -292,7 +292,7 @@ test('the token of an answer goes with what is asked next', async () => {
 
 after(() => {
   // What trusted.mjs calls, against a gateway that trusts only the page's documents.
-  const elsewhere = ['trustedLink', 'trustedExchange', 'askTrusted']
+  const elsewhere = ['trustedLink', 'trustedExchange', 'named']
   assert.deepEqual([...exported].filter((name) => !called.has(name) && !elsewhere.includes(name)), [])
   const manifest = readFileSync(new URL('../generated/persisted-documents.json', BUILT), 'utf8')
   for (const text of Object.values(JSON.parse(manifest))) {
