@@ -6,9 +6,9 @@ a point that is never reached is a rebuild that is done: exit code 0. One that w
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
+import threading
 from typing import Any
 
 from gateway.adapters.elasticsearch import lease
@@ -35,10 +35,10 @@ def stop_at(point: str, number: int) -> None:
     async def stopping(self: Any, *arguments: Any, **named: Any) -> Any:
         is_point = named.get("blocked", True)  # a block that is lifted is none of them
         if is_before and is_point:
-            os.kill(os.getpid(), number)
+            signal.pthread_kill(threading.get_ident(), number)  # one to the process may come after the answer
         answer = await method(self, *arguments, **named)
         if not is_before and is_point:
-            os.kill(os.getpid(), number)
+            signal.pthread_kill(threading.get_ident(), number)
         return answer
 
     setattr(owner, name, stopping)

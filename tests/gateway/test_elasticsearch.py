@@ -6,7 +6,7 @@ import asyncio
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from gateway.adapters.directory.models import DirectoryModelStore
 from gateway.adapters.documents import patched
 from gateway.adapters.elasticsearch import bodies, cluster, following, lease
 from gateway.adapters.elasticsearch.catalogue import ElasticsearchCatalogue
-from gateway.adapters.elasticsearch.connection import Connection, address_from_url
+from gateway.adapters.elasticsearch.connection import Connection, IndexMovedError, address_from_url
 from gateway.adapters.elasticsearch.layout import NoIndicesError
 from gateway.adapters.elasticsearch.records import Record, base_of, record_from_hit
 from gateway.adapters.sqlite.events import SqliteEventLog
@@ -363,6 +363,31 @@ async def test_a_rebuild_into_which_a_document_does_not_fit_names_it_and_changes
     names = orjson.loads(request_json(elasticsearch_url, "GET", f"{namespace}.jobs.*?filter_path=*.aliases"))
     assert list(names) == [f"{namespace}.jobs.000001"]
     assert await store.upsert(JOB, [Patch("c")]) == [PatchOutcome.CREATED]
+
+
+async def test_an_index_that_loses_its_shards_before_its_name_has_moved(elasticsearch_url: str, namespace: str) -> None:
+    name = f"{namespace}.going"
+    nowhere = {"settings": {"index.routing.allocation.require._name": "nowhere", "index.number_of_replicas": 0}}
+    request_json(elasticsearch_url, "PUT", f"{name}?wait_for_active_shards=0", orjson.dumps(nowhere))
+    connection = Connection(address_from_url(elasticsearch_url), timeout_ms=10_000)
+    asked = cluster.Cluster(connection)
+
+    async def failures() -> list[BaseException | None]:
+        def ask() -> list[Coroutine[Any, Any, Any]]:
+            return [asked.search(name, [bodies.everything()]), asked.records(name, ["mark"]), asked.checkpoint(name)]
+
+        tasks = [asyncio.create_task(one) for one in ask()]
+        await asyncio.wait(tasks)
+        return [task.exception() for task in tasks]
+
+    try:
+        assert [type(one) for one in await connection.run(failures())] == [UnavailableError] * 3  # it only is unwell
+        asking = asyncio.create_task(connection.run(failures()))
+        await asyncio.sleep(0.03)
+        await asyncio.to_thread(request_json, elasticsearch_url, "DELETE", name)
+        assert [type(one) for one in await asking] == [IndexMovedError] * 3
+    finally:
+        connection.close()
 
 
 # --- A cluster that has too much to do -----------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -33,6 +34,8 @@ TOO_MANY_REQUESTS = 429
 TURNED_AWAY: dict[str, Any] = {"status": TOO_MANY_REQUESTS, "error": {"type": BUSY[0]}}
 TOO_LARGE = "it is larger than a request that the server takes (http.max_content_length)"
 KEEP_ALIVE = "2m"  # of a point in time, from one page to the next
+NO_SHARD = ("search_phase_execution_exception", "no_shard_available_action_exception")
+GOING_S = (0.0, 0.01, 0.03, 0.1)  # an index that is removed has its name a little longer than its shards
 
 
 class Cluster:
@@ -58,7 +61,7 @@ class Cluster:
         found = []
         for response in answer["responses"]:
             if (error := response.get("error")) is not None:
-                raise failure_of(error["type"], response["status"])
+                raise await self._failure(index, error["type"], response["status"])
             found.append(response.get("hits", {}).get("hits", []))
         return found
 
@@ -68,7 +71,7 @@ class Cluster:
         found = {}
         for one in answer["docs"]:
             if (error := one.get("error")) is not None:
-                raise failure_of(error["type"], 404)
+                raise await self._failure(index, error["type"], 404)
             if one["found"]:
                 found[one["_id"]] = record_from_hit(one)
         return found
@@ -156,10 +159,10 @@ class Cluster:
         answer = await self.connection.ask(
             lambda client: client.indices.stats(index=index, metric="docs", level="shards"), is_request=False
         )
-        for copy in answer["indices"][index]["shards"]["0"]:
+        for copy in answer["indices"].get(index, {"shards": {"0": []}})["shards"]["0"]:
             if copy["routing"]["primary"]:
                 return int(copy["seq_no"]["global_checkpoint"])
-        raise UnavailableError(PART, f"index {index} has no primary shard")
+        raise await self._failure(index, NO_SHARD[1], 503)
 
     async def block_writes(self, index: str, *, blocked: bool) -> None:
         """Let an index take no more writes, and wait for those under way; or let it take them again."""
@@ -175,6 +178,14 @@ class Cluster:
     async def refresh(self, index: str) -> None:
         """Make every write that is done visible to searches."""
         await self.connection.ask(lambda client: client.indices.refresh(index=index), is_request=False)
+
+    async def _failure(self, index: str, kind: str, status: int) -> Exception:
+        """As failure_of; what lacks its shards because it is being removed has moved."""
+        for wait_s in GOING_S if kind in NO_SHARD else ():
+            await asyncio.sleep(wait_s)
+            if not await self.connection.ask(lambda client: client.indices.exists(index=index)):
+                return IndexMovedError(index)
+        return failure_of(kind, status)
 
 
 def _count_within(most_bytes: int, sizes: Sequence[int]) -> int:
