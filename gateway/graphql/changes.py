@@ -17,7 +17,7 @@ from recommender.events import EventType
 from recommender.ports import EventLog, SubjectKey
 from recommender.recommender import Recommender
 
-EVERY_SECONDS: Final = 0.25  # between two looks at the log: one call of it each, however many watch
+EVERY_SECONDS: Final = 0.25  # between two looks at the log: one call of it each, however many watch, none for nobody
 MOST_WATCHES: Final = 10_000  # of one process, some 2 KB each
 MOST_EVENTS: Final = 10_000  # beyond, everybody is told instead of reading on: somebody imports a log
 
@@ -69,6 +69,7 @@ class ChangeFeed:
         self._recommender = recommender
         self._watches: defaultdict[SubjectKey, set[_Watch]] = defaultdict(set)
         self._count = 0
+        self._seq: int | None = None  # everybody was told of the events up to it; None while nobody watches
         self._closed = False
 
     async def watch(self, subject: SubjectKey) -> AsyncIterator[Change]:
@@ -79,6 +80,9 @@ class ChangeFeed:
         self._watches[subject].add(watch)
         self._count += 1
         try:
+            if self._seq is None:
+                last_seq = (await self._events.state()).last_seq
+                self._seq = last_seq if self._seq is None else self._seq  # whoever was first read the lower one
             while not self._closed and (change := await watch.next()) is not None:
                 yield change
         finally:
@@ -89,17 +93,20 @@ class ChangeFeed:
 
     async def follow(self, every_seconds: float = EVERY_SECONDS) -> None:
         """Tell for ever. A log that does not answer is asked again: what was written meanwhile is told then."""
-        seq: int | None = None
         version = self._version()
         while True:
+            if not self._watches:
+                self._seq = None
             try:
-                last_seq = (await self._events.state()).last_seq
-                # The log was read before the model, so that a list of the new model reflects the events told with it.
-                if version != (version := self._version()):
-                    self._tell(list(self._watches), Change(ChangeCause.MODEL, last_seq))
-                if seq is not None and last_seq > seq:
-                    self._tell(await self._subjects(seq, last_seq), Change(ChangeCause.EVENTS, last_seq))
-                seq = last_seq
+                if self._seq is not None:
+                    last_seq = (await self._events.state()).last_seq
+                    if version != (version := self._version()):
+                        self._tell(list(self._watches), Change(ChangeCause.MODEL, last_seq))
+                    if last_seq > self._seq:
+                        self._tell(await self._subjects(self._seq, last_seq), Change(ChangeCause.EVENTS, last_seq))
+                    self._seq = last_seq
+                else:
+                    version = self._version()
             except TandemError as error:
                 _log.warning("changes not read", reason=str(error))
             except Exception as error:  # noqa: BLE001 — this task must outlive whatever a store can do
@@ -115,8 +122,6 @@ class ChangeFeed:
 
     async def _subjects(self, after_seq: int, until_seq: int) -> Iterable[SubjectKey]:
         """Who is watched and had events behind `after_seq`."""
-        if not self._watches:
-            return ()
         if until_seq - after_seq > MOST_EVENTS:
             return list(self._watches)
         touched: set[SubjectKey] = set()

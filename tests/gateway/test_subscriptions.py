@@ -318,6 +318,29 @@ async def test_a_feed_tells_what_was_written_while_the_log_did_not_answer(market
     following.cancel()
 
 
+async def test_while_nobody_watches_the_log_is_left_alone(market: ServedMarket) -> None:
+    feed = ChangeFeed(market.events, market.services.recommender)
+    following = asyncio.create_task(feed.follow(0.01))
+    await asyncio.sleep(0.1)
+    assert market.events.calls["state"] == 0
+    await market.events.append([event(EventType.SAVE, "t1", "j9")])  # before anybody watches: not told
+
+    stream = feed.watch(SubjectKey(Kind.TALENT, "t1"))
+    told = asyncio.ensure_future(anext(stream))
+    await asyncio.sleep(0.1)
+    assert market.events.calls["state"] > 1
+    assert not told.done()
+    told.cancel()
+    await asyncio.gather(told, return_exceptions=True)
+    await stream.aclose()  # type: ignore[attr-defined]
+    await asyncio.sleep(0.05)
+    market.reset_counts()
+    await asyncio.sleep(0.1)
+
+    assert market.events.calls["state"] == 0
+    following.cancel()
+
+
 async def test_there_is_a_limit_to_watches(market: ServedMarket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.graphql.changes.MOST_WATCHES", 1)
     feed = ChangeFeed(market.events, market.services.recommender)
