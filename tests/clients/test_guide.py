@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -18,29 +15,12 @@ from uuid import uuid4
 import pytest
 
 from tests.clients import page
-from tests.demo_gateway import demo_gateway
+from tests.clients.programs import HERE, run
 from tests.processes import Server
 
-HERE = Path(__file__).parent
 APP = HERE / "guide" / "__generated__"
 GENERATOR = HERE / "python" / ".venv" / "bin" / "ariadne-codegen"
-STEP_SECONDS = 120
 TALENT = "tal-000001"
-
-
-def run(*words: str | Path, directory: Path, **environment: str) -> str:
-    done = subprocess.run(
-        words,
-        cwd=directory,
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=STEP_SECONDS,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -49,19 +29,8 @@ def built_app() -> Path:
     shutil.rmtree(APP, ignore_errors=True)
     assert len(list(page.written(APP, ".graphql", ".ts"))) > 10
     run(*page.command("npx", "graphql-codegen"), directory=APP)
-    run("npx", "--no-install", "tsc", "--project", "guide/tsconfig.json", directory=HERE)
+    run("npx", "--no-install", "tsc", "--project", "guide/tsconfig.json")
     return APP
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("market")
-
-
-@pytest.fixture(scope="module")
-def address(data: Path) -> Iterator[str]:
-    with demo_gateway(data) as address:
-        yield address
 
 
 def test_every_block_is_a_file_or_a_command_that_the_tests_run() -> None:
@@ -82,7 +51,7 @@ def test_the_packages_that_the_page_installs_are_those_it_is_tested_with() -> No
 
 
 def test_the_app_does_what_the_page_says(built_app: Path, address: str) -> None:
-    said = run("node", "--test", "--test-reporter=tap", "guide/guide.mjs", directory=HERE, GATEWAY=address)
+    said = run("node", "--test", "--test-reporter=tap", "guide/guide.mjs", GATEWAY=address)
     assert "\n# pass 12\n" in said
 
 
@@ -94,7 +63,7 @@ def test_a_gateway_that_trusts_the_manifest_answers_nothing_else(built_app: Path
     server = Server(data, TANDEM_AUTH="token", TANDEM_SERVICE_TOKEN="quite-secret-for-a-test", **trusted)
     settings = {"GATEWAY": f"{server.url}/graphql", "TOKEN": "quite-secret-for-a-test", "TALENT": TALENT}
     try:
-        run("node", "--test", "--test-reporter=tap", "guide/trusted.mjs", directory=HERE, **settings)
+        run("node", "--test", "--test-reporter=tap", "guide/trusted.mjs", **settings)
     finally:
         server.stop()
 

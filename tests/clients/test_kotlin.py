@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,17 +10,12 @@ from graphql import build_schema
 
 from gateway.graphql.persisted import trusted_documents
 from tests.clients import page
+from tests.clients.programs import HERE, run
 from tests.elasticsearch_server import launcher
 
-HERE = Path(__file__).parent / "kotlin"
-JARS = HERE / "build"  # fetched once for one version, 6 MB
+COMPILER = HERE / "kotlin"
+JARS = COMPILER / "build"  # fetched once for one version, 6 MB
 COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
-STEP_SECONDS = 300
-
-
-def run(*words: str | Path) -> None:
-    done = subprocess.run(words, capture_output=True, text=True, timeout=STEP_SECONDS, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +23,14 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the compiler writes."""
     if missing := launcher().lacks():
         pytest.skip(f"the compiler of Apollo Kotlin needs {missing}")
-    version = re.findall(r"<version>(.+)</version>", (HERE / "pom.xml").read_text())[-1]
+    version = re.findall(r"<version>(.+)</version>", (COMPILER / "pom.xml").read_text())[-1]
     if not (JARS / f"apollo-compiler-{version}.jar").is_file():
-        run("mvn", "-q", "-B", "-f", HERE / "pom.xml", COPY, f"-DoutputDirectory={JARS}")
+        run("mvn", "-q", "-B", "-f", COMPILER / "pom.xml", COPY, f"-DoutputDirectory={JARS}")
     directory = tmp_path_factory.mktemp("kotlin")
     (operations,) = page.written(directory, ".graphql")
     program = launcher().jdk() / "bin" / "java"
     inputs = (directory / "schema.graphql", directory / operations)
-    run(program, "-cp", f"{JARS}/*", HERE / "Generate.java", *inputs, directory)
+    run(program, "-cp", f"{JARS}/*", COMPILER / "Generate.java", *inputs, directory)
     return directory
 
 
