@@ -52,7 +52,7 @@ def test_the_packages_that_the_page_installs_are_those_it_is_tested_with() -> No
 
 def test_the_app_does_what_the_page_says(built_app: Path, address: str) -> None:
     said = run("node", "--test", "--test-reporter=tap", "guide/guide.mjs", GATEWAY=address)
-    assert "\n# pass 12\n" in said
+    assert "\n# pass 13\n" in said
 
 
 def test_a_gateway_that_trusts_the_manifest_answers_nothing_else(built_app: Path, address: str, data: Path) -> None:
