@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from dataclasses import replace
 from functools import partial
 from typing import Final, TypeVar
 
@@ -17,17 +17,17 @@ import numpy as np
 
 from recommender.caching import Caching, Turn
 from recommender.content import traits_from
-from recommender.documents import Document, Job, Kind, Side, Talent
+from recommender.documents import Document, Job, Kind, Side
 from recommender.eligibility import types_in_force
 from recommender.errors import CursorExpiredError, TandemError, UnavailableError
 from recommender.events import Event, EventType
 from recommender.explain import explain_pair, unknown_pair
 from recommender.filters import JobFilter, TalentFilter
-from recommender.interest import interests_from_histories, shares
+from recommender.grounds import FetchedDocuments, ListContext, acted_on, is_popular, told
+from recommender.interest import interests_from_histories
 from recommender.kept_lists import snapshot_from
 from recommender.mirror import Mirror
 from recommender.model import Model
-from recommender.neighbours import neighbour_shares
 from recommender.nomination import LEFT_ALONE_MS
 from recommender.ports import (
     Cache,
@@ -48,7 +48,6 @@ from recommender.query import (
     ListQuery,
     Mode,
     Position,
-    Profile,
     RankedItem,
     RankedPage,
     Reason,
@@ -74,8 +73,7 @@ from recommender.ranking import (
     to_keep,
     top_to_rerank,
 )
-from recommender.reasons import ActedOn, reasons_for, told_of, told_to_profile
-from recommender.scoring import Terms, score
+from recommender.reasons import reasons_for
 from recommender.search import Facet, FacetField, FacetRequest
 from recommender.snapshots import Snapshot, Snapshots, check_position, position_digest
 from recommender.versions import LoadedModel, Versions
@@ -90,19 +88,6 @@ INLINE_PAGES: Final = 12
 INLINE_CANDIDATES: Final = 20_000
 INLINE_EVENTS: Final = 500
 SHARED_TURNS: Final = 2  # how often a list waits for another request's computation before it does its own
-NAMED_AT_MOST: Final = 5  # acted-on items that are tried for a reason, best first: some are not for telling
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ListContext:
-    """What explanation and facets need of a computed list; opaque to the gateway."""
-
-    query: ListQuery
-    loaded: LoadedModel
-    mirror: Mirror
-    snapshot: Snapshot
-    history: Sequence[Event]
-    as_of_ms: int
 
 
 class Recommender:
@@ -350,7 +335,9 @@ class Recommender:
             draft.traits = traits_from(known)
             set_basis(draft)
 
-    async def _documents(self, ordinals: Mapping[Kind, Iterable[int]], subjects: Iterable[SubjectKey]) -> _Documents:
+    async def _documents(
+        self, ordinals: Mapping[Kind, Iterable[int]], subjects: Iterable[SubjectKey]
+    ) -> FetchedDocuments:
         """Documents by ordinal and by id, in one call per kind that has any."""
         asked = []
         for kind in Kind:
@@ -359,7 +346,7 @@ class Recommender:
             if ids or of_kind:
                 asked.append(self.documents(kind, of_kind, ids))
         found = await asyncio.gather(*asked)
-        return _Documents(document for some in found for document in some if document is not None)
+        return FetchedDocuments(document for some in found for document in some if document is not None)
 
     async def documents(self, kind: Kind, ordinals: Sequence[int], ids: Sequence[str] = ()) -> list[Document | None]:
         """Documents by ordinals, then by ids.
@@ -452,26 +439,26 @@ class Recommender:
 
     async def reasons(self, requests: Sequence[tuple[RankedPage, RankedItem]]) -> list[list[Reason]]:
         """Why each item is in its page, most telling first. One call per kind of document for all of them."""
-        told = _told(requests)
+        namings = told(requests)
         ordinals: dict[Kind, set[int]] = defaultdict(set)
         subjects: set[SubjectKey] = set()
-        for (page, item), naming in zip(requests, told, strict=True):
+        for (page, item), naming in zip(requests, namings, strict=True):
             query = page.context.query
             ordinals[query.item_kind].update((item.ordinal, *(ordinal for ordinal, _ in naming)))
             if query.subject_id is not None:
                 subjects.add(SubjectKey(query.subject_kind, query.subject_id))
         documents = await self._documents(ordinals, subjects)
         answers: list[list[Reason]] = []
-        for (page, item), naming in zip(requests, told, strict=True):
+        for (page, item), naming in zip(requests, namings, strict=True):
             context: ListContext = page.context
             subject = documents.subject_of(context.query)
             document = documents.at(context.query.item_kind, item.ordinal)
             if document is None:  # gone since the list was made
                 answers.append([])
                 continue
-            acted_on = next(_acted_on(naming, context.query, subject, documents), None)
-            popular = _is_popular(context, item.ordinal)
-            answers.append(reasons_for(subject, document, acted_on, is_popular=popular, now_ms=context.as_of_ms))
+            best = next(acted_on(naming, context.query, subject, documents), None)
+            popular = is_popular(context, item.ordinal)
+            answers.append(reasons_for(subject, document, best, is_popular=popular, now_ms=context.as_of_ms))
         return answers
 
     async def facets(
@@ -544,24 +531,6 @@ class Recommender:
         )
 
 
-class _Documents:
-    """Documents that were fetched together, by kind and ordinal or id."""
-
-    def __init__(self, found: Iterable[Document]) -> None:
-        some = [(Kind.JOB if isinstance(document, Job) else Kind.TALENT, document) for document in found]
-        self._at = {(kind, document.ordinal): document for kind, document in some}
-        self._by_id = {(kind, document.id): document for kind, document in some}
-
-    def at(self, kind: Kind, ordinal: int) -> Document | None:
-        return self._at.get((kind, ordinal))
-
-    def by_key(self, kind: Kind, document_id: str) -> Document | None:
-        return self._by_id.get((kind, document_id))
-
-    def subject_of(self, query: ListQuery) -> Document | Profile | None:
-        return query.profile if query.subject_id is None else self.by_key(query.subject_kind, query.subject_id)
-
-
 async def _apart(is_long: bool, work: Callable[[], T]) -> T:
     """The work's result; long work leaves the event loop to others (NumPy lets go of the interpreter)."""
     return await asyncio.to_thread(work) if is_long else work()
@@ -588,66 +557,3 @@ def _served_list(draft: Draft, page: RankedPage) -> ServedList:
         placement=query.options.placement,
         items=[ServedItem(item.rank, item.ordinal, item.score, item.strategy.value) for item in page.items],
     )
-
-
-Naming = list[tuple[int, str]]  # ordinals of acted-on items and the sentences that may name them, best first
-
-
-def _told(requests: Sequence[tuple[RankedPage, RankedItem]]) -> list[Naming]:
-    """For each item of a page what its subject did that speaks most for it. One solve per page."""
-    answers: list[Naming] = [[] for _ in requests]
-    by_page: dict[int, list[int]] = defaultdict(list)
-    for place, (page, _) in enumerate(requests):
-        by_page[id(page)].append(place)
-    for places in by_page.values():
-        context: ListContext = requests[places[0]][0].context
-        interest, kind = context.snapshot.interest, context.query.item_kind
-        if interest is None or not len(interest.rows):
-            continue
-        loaded = context.loaded.side(kind)
-        side = loaded.side
-        items = np.array([requests[place][1].ordinal for place in places], dtype=np.uint32)
-        parts = shares(interest, side, context.loaded.model.manifest.hyperparameters, side.rows(items))
-        if context.query.mode is Mode.RECOMMENDED:
-            if loaded.has_neighbours:
-                parts += neighbour_shares(interest, side, loaded.neighbour_weight, side.rows(items))
-            # What is there for its popularity is not there because of them.
-            prior = score(Terms(side, bias=loaded.prior), items)
-            parts[parts.sum(axis=1) <= prior] = 0.0
-        acted = side.ordinals[interest.rows]
-        sentences = _sentences(context, context.mirror.ids_of(acted))
-        for place, values in zip(places, parts, strict=True):
-            own = requests[place][1].ordinal  # that one was viewed is no reason to recommend it
-            best = (row for row in np.argsort(-values, kind="stable").tolist() if values[row] > 0 and sentences[row])
-            named = [(int(acted[row]), sentences[row] or "") for row in best if int(acted[row]) != own]
-            answers[place] = named[:NAMED_AT_MOST]
-    return answers
-
-
-def _sentences(context: ListContext, ids: Sequence[str]) -> list[str | None]:
-    """What may be said of each acted-on item."""
-    if context.query.subject_id is None:
-        return [told_to_profile()] * len(ids)
-    kind = context.query.item_kind
-    events: dict[str, list[Event]] = defaultdict(list)
-    for event in context.history:
-        events[event.id_of(kind)].append(event)
-    return [told_of(events[name], kind) for name in ids]
-
-
-def _acted_on(
-    naming: Naming, query: ListQuery, subject: Document | Profile | None, documents: _Documents
-) -> Iterator[ActedOn]:
-    """What can be named, best first: documents go away. A client is told of their own job alone."""
-    for ordinal, sentence in naming:
-        document = documents.at(query.item_kind, ordinal)
-        if isinstance(document, Job):
-            yield ActedOn(sentence, document, None)
-        elif isinstance(document, Talent) and isinstance(subject, Job):
-            yield ActedOn(sentence, subject, document)
-
-
-def _is_popular(context: ListContext, ordinal: int) -> bool:
-    loaded = context.loaded.side(context.query.item_kind)
-    row = int(loaded.side.rows(np.array([ordinal], dtype=np.uint32))[0])
-    return row >= 0 and float(loaded.side.popularity[row]) >= loaded.popular_from
