@@ -26,6 +26,7 @@ CLAIM_MS: Final = 2_000  # far above what a list takes; whoever has not come bac
 POLL_SECONDS: Final = 0.01
 POLLS: Final = 30  # then it is quicker to compute the list than to wait for another process
 LEFT_ALONE_MS: Final = 1_000
+MOST_MEANWHILE: Final = 100  # lists that are kept here as long as the cache is left alone
 
 
 @dataclass(eq=False, slots=True)
@@ -53,6 +54,8 @@ class Caching:
         self._clock_ms = clock_ms
         self._flights: dict[str, Turn] = {}
         self._alone_until_ms = 0
+        # What was made while the cache is left alone: the burst that made it late would make a list again and again.
+        self._meanwhile: dict[str, CachedList] = {}
         self.counts: Counter[tuple[str, str]] = Counter()
 
     async def look_up(self, keys: Sequence[str]) -> list[CachedList | Turn]:
@@ -107,6 +110,10 @@ class Caching:
             self._answer(turn, kept)
             lists[turn.key] = kept
         if lists:
+            if self._is_left_alone:
+                self._meanwhile |= lists
+                for key in list(self._meanwhile)[:-MOST_MEANWHILE]:
+                    del self._meanwhile[key]
             await self._try(lambda: self._cache.put_lists(lists, HARD_MS), None)
 
     async def give_up(self, turns: Sequence[Turn]) -> None:
@@ -189,7 +196,7 @@ class Caching:
 
     async def _ask(self, turns: Sequence[Turn]) -> list[CachedList | Lost]:
         keys = [turn.key for turn in turns]
-        nothing: list[CachedList | Lost] = [Lost.ABSENT] * len(keys)
+        nothing: list[CachedList | Lost] = [self._meanwhile.get(key, Lost.ABSENT) for key in keys]
         return await self._try(lambda: self._cache.get_lists(keys, CLAIM_MS), nothing) if keys else []
 
     async def _claim(self, keys: Sequence[str]) -> list[bool]:
@@ -209,10 +216,15 @@ class Caching:
                     self._answer(turn, None)
             waiting = [turn for turn in waiting if not turn.answer.done()]
 
+    @property
+    def _is_left_alone(self) -> bool:
+        return self._clock_ms() < self._alone_until_ms
+
     async def _try(self, call: Callable[[], Awaitable[T]], otherwise: T) -> T:
-        if self._clock_ms() < self._alone_until_ms:
+        if self._is_left_alone:
             self.counts["cache", "left alone"] += 1
             return otherwise
+        self._meanwhile.clear()
         try:
             return await call()
         except UnavailableError:

@@ -245,7 +245,7 @@ async def test_a_full_server_that_evicts_nothing_does_not_disturb_the_event_log(
 # ---- Faults ---------------------------------------------------------------------------------------------------------
 
 
-async def test_without_a_server_every_list_is_computed_and_it_is_found_when_it_comes(tmp_path: Path) -> None:
+async def test_without_a_server_every_process_computes_for_itself_and_it_is_found_when_it_comes(tmp_path: Path) -> None:
     absent = RedisServer(tmp_path / "late", "--appendonly", "no")
     world = cached_world()
     world.cache = cache = opened(absent)
@@ -259,14 +259,15 @@ async def test_without_a_server_every_list_is_computed_and_it_is_found_when_it_c
     try:
         assert cache.problem() is None
         world.now_ms += 1_000
+        hits = recommender.cache_counts["lists", "hit"]
         for _ in range(2):
             await page(recommender, jobs_for())
-        assert recommender.cache_counts["lists", "hit"] == 1
+        assert recommender.cache_counts["lists", "hit"] == hits + 1
         absent.command("FLUSHALL")
         absent.command("SCRIPT", "FLUSH")
         for _ in range(2):
             await page(recommender, jobs_for())
-        assert recommender.cache_counts["lists", "hit"] == 2
+        assert recommender.cache_counts["lists", "hit"] == hits + 2
         assert recommender.cache_counts["cache", "failed"] == 1
     finally:
         absent.kill()
