@@ -34,7 +34,7 @@ FEWEST_TALENTS = 50  # below, a validation split says nothing and the formula st
 MOST_TRIALS = 17  # and one for each blend
 
 LIKENESSES = (LIKENESS, Likeness(1, 1, 0.2), Likeness(1, 0.5, 0.5), Likeness(0.5, 0.5, 0.5, 5))  # tried
-NEIGHBOURS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)  # tried
+NEIGHBOURS = (0.0, 0.1, 0.3, 0.6, 1.0, 2.0, 4.0, 10.0, 100.0)  # tried
 POPULARITIES = (0.03, 0.3, 1.0)  # tried, beside the formula's
 FINE_NEIGHBOURS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 4.0, 10.0, 100.0)  # tried by `tandem tune`
 FINE_POPULARITIES = (0.003, 0.01, 0.03, 0.1, 0.3, 0.6, 1.0)
@@ -166,9 +166,9 @@ Blend = tuple[int, float, float]  # which likeness, weight of neighbours, of pop
 
 
 def _best_blend(pools: Sequence[Pool], trials: Sequence[Trial], blends: Sequence[Blend], formula: Blend) -> Blend:
-    """The blend that surely gains most over the formula's: by the lower end of what it gains on the same talents.
+    """Of the blends that surely gain over the formula's, on the same talents, the one that gains most.
 
-    The formula's own, with 0, when none gains for sure: of some 100 blends the best is the best partly by chance. Where
+    The formula's own when none gains for sure: of some 100 blends the best is the best partly by chance. Where
     a blend changes what only a few talents find, as in the sparsest logs, their mean is luck whatever its error.
     """
     by_formula = _gains_of_blend(pools, trials, formula)
@@ -179,9 +179,9 @@ def _best_blend(pools: Sequence[Pool], trials: Sequence[Trial], blends: Sequence
         gained = _gains_of_blend(pools, trials, blend) - by_formula
         if np.count_nonzero(gained) < FEWEST_TALENTS:
             continue
-        surely = float(gained.mean() - SURELY * gained.std() / np.sqrt(len(gained)))
-        if surely > most:
-            chosen, most = blend, surely
+        gain = float(gained.mean())
+        if gain > max(most, SURELY * float(gained.std()) / np.sqrt(len(gained))):
+            chosen, most = blend, gain
     return chosen
 
 

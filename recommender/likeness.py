@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 NEIGHBOURS = 100  # kept per job; 400 gain at most 2.5 % of recall@20 and cost memory in proportion
 LONGEST_HISTORY = 2_000  # pairs of one talent that speak for neighbours; the cost is quadratic in them
-_CHUNK_CELLS = 8_000_000  # stored entries of one block of job-by-job products, about 100 MB
+_CHUNK_CELLS = 4_000_000  # stored entries of one block of job-by-job products: some 200 MB with what sorts them
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pytest
+import scipy.sparse as sp
 
 from recommender.als import fold_in
-from recommender.choice import choose_recipe, gains_of
+from recommender.choice import _best_blend, choose_recipe, gains_of
 from recommender.documents import Kind
-from recommender.evaluation import build_trial, top_lists
+from recommender.evaluation import Trial, build_trial, top_lists
 from recommender.events import EventType
 from recommender.interactions import affinity, table_from_events
 from recommender.interest import Interest, interests_from_histories
@@ -111,3 +113,24 @@ def test_the_oddest_logs_get_a_blend_that_can_be_stored(events: list) -> None:  
         assert int(side.neighbours.starts[-1]) == len(side.neighbours.columns)
         assert np.all(side.neighbours.strengths > 0)
         assert np.isfinite(side.neighbours.strengths).all()
+
+
+class _Finds:
+    """A pool in which the blend of weight 1 finds what so many talents seek, and the formula's finds nothing."""
+
+    def __init__(self, talents: int) -> None:
+        self.talents = talents
+
+    def lists(self, of: int, neighbours: float, popularity: float) -> npt.NDArray[np.int64]:
+        lists = np.full((400, 20), -1, dtype=np.int64)
+        if neighbours == 1.0:
+            lists[: self.talents, 0] = np.arange(self.talents)
+        return lists
+
+
+@pytest.mark.parametrize(("moved", "chosen"), [(49, 0.3), (50, 1.0)])
+def test_a_blend_that_changes_what_few_talents_find_is_not_taken(moved: int, chosen: float) -> None:
+    sought = sp.identity(400, format="csr")
+    trial = Trial(np.arange(400), sp.csr_matrix((400, 400)), sought, np.ones(400, dtype=np.bool_), 0, 400)
+    found = _best_blend([_Finds(moved)], [trial], [(0, 1.0, 0.1), (0, 3.0, 0.1)], (0, 0.3, 0.1))  # type: ignore[list-item]
+    assert found == (0, chosen, 0.1)
