@@ -26,7 +26,7 @@ CLAIM_MS: Final = 2_000  # far above what a list takes; whoever has not come bac
 POLL_SECONDS: Final = 0.01
 POLLS: Final = 30  # then it is quicker to compute the list than to wait for another process
 LEFT_ALONE_MS: Final = 1_000
-MOST_MEANWHILE: Final = 100  # lists that are kept here as long as the cache is left alone
+MOST_MEANWHILE: Final = 100  # lists that are kept here until the cache takes them
 
 
 @dataclass(eq=False, slots=True)
@@ -54,7 +54,8 @@ class Caching:
         self._clock_ms = clock_ms
         self._flights: dict[str, Turn] = {}
         self._alone_until_ms = 0
-        # What was made while the cache is left alone: the burst that made it late would make a list again and again.
+        # What was made while the cache was left alone and is not there yet: the burst that made the cache late would
+        # make a list again and again.
         self._meanwhile: dict[str, CachedList] = {}
         self.counts: Counter[tuple[str, str]] = Counter()
 
@@ -196,8 +197,18 @@ class Caching:
 
     async def _ask(self, turns: Sequence[Turn]) -> list[CachedList | Lost]:
         keys = [turn.key for turn in turns]
-        nothing: list[CachedList | Lost] = [self._meanwhile.get(key, Lost.ABSENT) for key in keys]
-        return await self._try(lambda: self._cache.get_lists(keys, CLAIM_MS), nothing) if keys else []
+        nothing: list[CachedList | Lost] = [Lost.ABSENT] * len(keys)
+        found = await self._try(lambda: self._cache.get_lists(keys, CLAIM_MS), nothing) if keys else []
+        late = {
+            key: self._meanwhile[key]
+            for key, kept in zip(keys, found, strict=True)
+            if kept is Lost.ABSENT and key in self._meanwhile
+        }
+        if late and not self._is_left_alone:
+            await self._try(lambda: self._cache.put_lists(late, HARD_MS), None)
+            if not self._is_left_alone:
+                self._meanwhile = {key: kept for key, kept in self._meanwhile.items() if key not in late}
+        return [late.get(key, kept) for key, kept in zip(keys, found, strict=True)]
 
     async def _claim(self, keys: Sequence[str]) -> list[bool]:
         return await self._try(lambda: self._cache.claim(keys, CLAIM_MS), [True] * len(keys)) if keys else []
@@ -224,7 +235,6 @@ class Caching:
         if self._is_left_alone:
             self.counts["cache", "left alone"] += 1
             return otherwise
-        self._meanwhile.clear()
         try:
             return await call()
         except UnavailableError:

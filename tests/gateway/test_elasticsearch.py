@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import orjson
 import pytest
@@ -567,6 +568,15 @@ def test_a_foreign_index_is_left_alone(elasticsearch_url: str, namespace: str) -
     ):
         ElasticsearchCatalogue.open(elasticsearch_url, namespace=namespace)
     assert b"mine" in request_json(elasticsearch_url, "GET", f"{namespace}.catalogue/_mapping")
+
+
+@pytest.mark.parametrize("create", [True, False])
+def test_a_foreign_index_of_documents_is_left_alone(elasticsearch_url: str, namespace: str, create: bool) -> None:
+    request_json(elasticsearch_url, "PUT", f"{namespace}.jobs", b"{}")
+    with pytest.raises(UnavailableError, match=rf"{namespace}\.jobs in Elasticsearch is not Tandem's; set TANDEM_"):
+        ElasticsearchCatalogue.open(elasticsearch_url, namespace=namespace, create=create)
+    with pytest.raises(HTTPError, match="404"):
+        request_json(elasticsearch_url, "GET", f"{namespace}.catalogue")
 
 
 def test_an_index_of_another_schema_is_refused(open_one: Open, elasticsearch_url: str, namespace: str) -> None:

@@ -46,6 +46,10 @@ class Layout:
         """
         await self._check_version()
         if not await self._has(self.state):
+            for alias in self.alias.values():
+                # Ours come after the state, which another process may have made by now.
+                if await self._has(alias) and not await self._has(self.state):
+                    raise self._foreign(alias)
             if not create:
                 raise NoIndicesError(f"there is no catalogue in Elasticsearch yet ({self.state})")
             await self._create()
