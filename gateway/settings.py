@@ -158,6 +158,9 @@ class Settings(BaseSettings):
         description="Where `tandem compact` keeps old events of a log in Redis: `file://` and an absolute path, on a "
         "disk that every process shares. Unset: `archive` in the data directory.",
     )
+    cache_timeout_ms: int = Field(
+        100, ge=1, description="How long a request waits for a cache in Redis; then it computes for itself."
+    )
     models_url: Url = Field(
         None,
         description="Where trained models are kept: `file://` and an absolute path. "
@@ -417,7 +420,14 @@ def _allowed(field: str, problem: ErrorDetails) -> str:
     match field:
         case "port":
             return "a whole number from 0 to 65535"
-        case "models_kept" | "knn_from" | "serving_log_days" | "catalogue_timeout_ms" | "events_timeout_ms":
+        case (
+            "models_kept"
+            | "knn_from"
+            | "serving_log_days"
+            | "catalogue_timeout_ms"
+            | "events_timeout_ms"
+            | "cache_timeout_ms"
+        ):
             return "a whole number from 1"
         case "cache_mb":
             return "a whole number from 8"

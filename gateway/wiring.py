@@ -172,10 +172,20 @@ def open_cache(settings: Settings, catalogue: str) -> MemoryCache | RedisCache:
         return MemoryCache(max_bytes, lambda: time.monotonic_ns() // 1_000_000)
     try:
         from gateway.adapters.redis.cache import RedisCache
+        from gateway.adapters.redis.server import Timeouts
     except ModuleNotFoundError as error:
         raise _no_redis_client("cache", error) from error
-    process = uuid.uuid4().hex
-    return RedisCache.open(url, namespace=settings.namespace, catalogue=catalogue, process=process, max_bytes=max_bytes)
+    wait_ms = settings.cache_timeout_ms
+    # Writing may take longer: by then the answer is made.
+    timeouts = Timeouts(connect_ms=wait_ms, read_ms=wait_ms, write_ms=5 * wait_ms)
+    return RedisCache.open(
+        url,
+        namespace=settings.namespace,
+        catalogue=catalogue,
+        process=uuid.uuid4().hex,
+        max_bytes=max_bytes,
+        timeouts=timeouts,
+    )
 
 
 def _no_redis_client(part: str, error: ModuleNotFoundError) -> Exception:

@@ -276,9 +276,7 @@ async def test_without_a_server_every_process_computes_for_itself_and_it_is_foun
 
 async def test_a_server_that_hangs_costs_a_few_milliseconds_once_a_second(own_server: RedisServer) -> None:
     world = cached_world()
-    world.cache = cache = RedisCache.open(
-        own_server.url, namespace="test", catalogue="c", process="p1", max_bytes=10_000_000
-    )
+    world.cache = cache = opened(own_server, timeouts=Timeouts(connect_ms=100, read_ms=100, write_ms=500))
     recommender = world.replica()
     cache.problem()
     await page(recommender, jobs_for())
@@ -288,7 +286,7 @@ async def test_a_server_that_hangs_costs_a_few_milliseconds_once_a_second(own_se
     seconds = time.monotonic() - begun
     own_server.resume()
     assert all(isinstance(answer, RankedPage) for (answer,) in answers)
-    assert seconds < 5  # 29 requests at once wait 20 ms each; one after the other without an end it would be more
+    assert seconds < 5  # 29 requests at once wait 100 ms each; one after the other without an end it would be more
     assert recommender.cache_counts["cache", "failed"] > 0
     before = recommender.cache_counts["cache", "failed"]
     await page(recommender, jobs_for("t31"))

@@ -34,9 +34,6 @@ from recommender.ports import CachedDocument, CachedList, Lost
 PART = "cache"
 CONNECTIONS = 32  # per pool and process
 OPENED_AT_START = 4
-# A request waits this long for what it could compute itself in a few milliseconds. Writing may take longer: by then
-# the answer is made.
-TIMEOUTS = Timeouts(connect_ms=20, read_ms=20, write_ms=100)
 MAX_VALUE_BYTES = 1 << 20  # a list of a subject without history, over half a million jobs that share something with it
 PUT_BATCH = 100  # values that one script writes: some 0.6 ms
 
@@ -73,7 +70,7 @@ class RedisCache:
         catalogue: str,
         process: str,
         max_bytes: int,
-        timeouts: Timeouts = TIMEOUTS,
+        timeouts: Timeouts,
     ) -> RedisCache:
         """Make ready; a server that cannot be reached is asked again when it is needed.
 
