@@ -30,6 +30,9 @@ TRIAL_ITERATIONS = 8  # enough to rank candidates
 TRIAL_TALENTS = 4_000
 BLEND_TALENTS = 1_500  # every one of them is asked a hundred times
 TRIAL_PAIRS = 400_000  # of a larger log a share of the talents stands for the rest, so the choice stays cheap
+TUNING_PAIRS = (
+    1_000_000  # in half a log neighbours know half of what they know in all of it, and factors more than that
+)
 FEWEST_TALENTS = 50  # below, a validation split says nothing and the formula stands
 MOST_TRIALS = 17  # and one for each blend
 
@@ -87,7 +90,7 @@ def choose_recipe(table: EventTable, *, seed: int = SEED, on_trial: OnTrial = la
     one more for each direction's blend. With too few talents to measure on, the formula stands.
     """
     everything = affinity(table, None, None)
-    split = split_events(_sampled(table, seed), seed=seed)
+    split = split_events(_sampled(table, seed, TRIAL_PAIRS), seed=seed)
     trial = build_trial(split, TRIAL_TALENTS, seed)
     if trial.population < FEWEST_TALENTS:
         return default_recipe(everything)
@@ -196,12 +199,12 @@ def _half_lives(table: EventTable) -> list[float]:
     return [days for days in HALF_LIVES_DAYS if days < span_days]
 
 
-def _sampled(table: EventTable, seed: int) -> EventTable:
-    """All events of as many talents, drawn by chance, as make about TRIAL_PAIRS pairs."""
+def _sampled(table: EventTable, seed: int, most: int) -> EventTable:
+    """All events of as many talents, drawn by chance, as make about `most` pairs."""
     pairs = len(np.unique(table.pair))
-    if pairs <= TRIAL_PAIRS:
+    if pairs <= most:
         return table
-    drawn = np.random.default_rng(seed).random(len(table.talent_ids)) < TRIAL_PAIRS / pairs
+    drawn = np.random.default_rng(seed).random(len(table.talent_ids)) < most / pairs
     return table.take(drawn[table.talent])
 
 
@@ -229,7 +232,7 @@ class Validation:
     def __init__(self, table: EventTable, seed: int = SEED) -> None:
         """Raises BadInputError when too few talents could be asked."""
         self._table, self._seed = table, seed
-        sampled = _sampled(table, seed)
+        sampled = _sampled(table, seed, TUNING_PAIRS)
         self.splits = [split_events(sampled, seed=seed)]
         self.trials = [build_trial(self.splits[0], TRIAL_TALENTS, seed)]
         if self.trials[0].population < FEWEST_TALENTS:
