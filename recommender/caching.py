@@ -26,7 +26,8 @@ CLAIM_MS: Final = 2_000  # far above what a list takes; whoever has not come bac
 POLL_SECONDS: Final = 0.01
 POLLS: Final = 30  # then it is quicker to compute the list than to wait for another process
 LEFT_ALONE_MS: Final = 1_000
-MOST_MEANWHILE: Final = 100  # lists that are kept here until the cache takes them
+MOST_MEANWHILE: Final = 100  # lists that are kept here
+MEANWHILE_MS: Final = 5_000  # and for how long, once others come
 
 
 @dataclass(eq=False, slots=True)
@@ -54,8 +55,7 @@ class Caching:
         self._clock_ms = clock_ms
         self._flights: dict[str, Turn] = {}
         self._alone_until_ms = 0
-        # What was made while the cache was left alone and is not there yet: the burst that made the cache late would
-        # make a list again and again.
+        # What was made here just now: a burst that makes the cache late, to take it or to give it, would make it again.
         self._meanwhile: dict[str, CachedList] = {}
         self.counts: Counter[tuple[str, str]] = Counter()
 
@@ -111,10 +111,8 @@ class Caching:
             self._answer(turn, kept)
             lists[turn.key] = kept
         if lists:
-            if self._is_left_alone:
-                self._meanwhile |= lists
-                for key in list(self._meanwhile)[:-MOST_MEANWHILE]:
-                    del self._meanwhile[key]
+            recent = {key: kept for key, kept in self._meanwhile.items() if self._age_ms(kept) < MEANWHILE_MS}
+            self._meanwhile = dict([*recent.items(), *lists.items()][-MOST_MEANWHILE:])
             await self._try(lambda: self._cache.put_lists(lists, HARD_MS), None)
 
     async def give_up(self, turns: Sequence[Turn]) -> None:
@@ -206,8 +204,6 @@ class Caching:
         }
         if late and not self._is_left_alone:
             await self._try(lambda: self._cache.put_lists(late, HARD_MS), None)
-            if not self._is_left_alone:
-                self._meanwhile = {key: kept for key, kept in self._meanwhile.items() if key not in late}
         return [late.get(key, kept) for key, kept in zip(keys, found, strict=True)]
 
     async def _claim(self, keys: Sequence[str]) -> list[bool]:

@@ -267,7 +267,7 @@ async def test_without_a_server_every_process_computes_for_itself_and_it_is_foun
         absent.command("SCRIPT", "FLUSH")
         for _ in range(2):
             await page(recommender, jobs_for())
-        assert recommender.cache_counts["lists", "hit"] == hits + 3
+        assert recommender.cache_counts["lists", "hit"] == hits + 4
         assert recommender.cache_counts["cache", "failed"] == 1
     finally:
         absent.kill()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -478,6 +478,29 @@ async def test_a_cache_that_cannot_be_reached_is_no_error_and_is_left_alone_for_
         await page(recommender, jobs_for())
     assert recommender.cache_counts["lists", "computed"] == 1
     assert recommender.cache_counts["lists", "hit"] == 11
+    assert cache.size_bytes > 0
+
+
+class LateCache(MemoryCache):
+    """One that takes no list in time while `is_late`."""
+
+    is_late = True
+
+    async def put_lists(self, lists: Mapping[str, CachedList], ttl_ms: int) -> None:
+        if self.is_late:
+            raise UnavailableError("cache")
+        await super().put_lists(lists, ttl_ms)
+
+
+async def test_a_list_that_the_cache_did_not_take_in_time_is_made_once_and_put_there_later() -> None:
+    cache = LateCache(1_000_000, lambda: 0)
+    world = World(documents(), [event(EventType.SAVE, "t1", "j3")], cache=cache)
+    recommender = world.recommender
+    for late in (True, True, True, False, False):
+        cache.is_late = late
+        world.now_ms += 1_000  # the cache is asked again each time
+        assert told(await page(recommender, jobs_for())) == told(await page(uncached(world), jobs_for()))
+    assert recommender.cache_counts["lists", "computed"] == 1
     assert cache.size_bytes > 0
 
 
