@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from gateway.compaction import CompactedEventLog
     from gateway.settings import Settings
 
+# What the clients of the servers are made of; the `production` extra brings them.
+CLIENTS = {"Elasticsearch": ("elasticsearch", "elastic_transport", "aiohttp"), "Redis": ("redis", "hiredis")}
 COMMAND_TIMEOUT_MS = 5_000  # of a look-up that no request waits for; a server that hangs is still found out
 
 
@@ -115,12 +117,7 @@ def open_catalogue(settings: Settings, *, must_exist: bool = False) -> SqliteCat
         from gateway.adapters.elasticsearch.catalogue import ElasticsearchCatalogue
         from gateway.adapters.elasticsearch.layout import NoIndicesError
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("elasticsearch", "elastic_transport", "aiohttp"):
-            raise
-        raise UnavailableError(
-            "catalogue",
-            "the client of Elasticsearch is not installed; install it with `pip install -e '.[production]'`",
-        ) from error
+        raise _no_client("catalogue", "Elasticsearch", error) from error
     try:
         return ElasticsearchCatalogue.open(
             url,
@@ -147,7 +144,7 @@ def open_event_log(settings: Settings, *, may_be_lost: bool = False) -> SqliteEv
         from gateway.adapters.redis.server import Timeouts
         from gateway.compaction import CompactedEventLog
     except ModuleNotFoundError as error:
-        raise _no_redis_client("event log", error) from error
+        raise _no_client("event log", "Redis", error) from error
     timeout_ms = settings.events_timeout_ms
     timeouts = Timeouts(connect_ms=max(1, timeout_ms // 2), read_ms=timeout_ms)
     return CompactedEventLog.open(
@@ -174,7 +171,7 @@ def open_cache(settings: Settings, catalogue: str) -> MemoryCache | RedisCache:
         from gateway.adapters.redis.cache import RedisCache
         from gateway.adapters.redis.server import Timeouts
     except ModuleNotFoundError as error:
-        raise _no_redis_client("cache", error) from error
+        raise _no_client("cache", "Redis", error) from error
     wait_ms = settings.cache_timeout_ms
     # Writing may take longer: by then the answer is made.
     timeouts = Timeouts(connect_ms=wait_ms, read_ms=wait_ms, write_ms=5 * wait_ms)
@@ -188,12 +185,12 @@ def open_cache(settings: Settings, catalogue: str) -> MemoryCache | RedisCache:
     )
 
 
-def _no_redis_client(part: str, error: ModuleNotFoundError) -> Exception:
-    """What to raise when the client of Redis, or something else, is not installed."""
-    if (error.name or "").partition(".")[0] not in ("redis", "hiredis"):
+def _no_client(part: str, server: str, error: ModuleNotFoundError) -> Exception:
+    """What to raise when the client of a server, or something else, is not installed."""
+    if (error.name or "").partition(".")[0] not in CLIENTS[server]:
         return error
     return UnavailableError(
-        part, "the client of Redis is not installed; install it with `pip install -e '.[production]'`"
+        part, f"the client of {server} is not installed; install it with `pip install -e '.[production]'`"
     )
 
 

@@ -23,7 +23,7 @@ from gateway.cli import main
 from gateway.cli.doctor import Status, findings
 from gateway.settings import load_settings
 from gateway.wiring import open_stores
-from tests.elasticsearch_server import empty, new_namespace, remove, request_json
+from tests.elasticsearch_server import empty, request_json
 from tests.servers import free_port, running_redis, wheel_binary
 from tests.tls_proxy import Authority, running_proxy
 
@@ -369,67 +369,62 @@ def test_servers_that_take_the_connection_and_never_answer_hold_nobody_up(
 
 
 def test_an_index_with_a_foreign_mapping_is_left_alone(
-    world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    world: World, namespace: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    name = new_namespace()
-    monkeypatch.setenv("TANDEM_NAMESPACE", name)
-    request_json(world.elasticsearch, "PUT", f"{name}.catalogue", b'{"mappings":{"properties":{"a":{"type":"long"}}}}')
-    line = f"{name}.catalogue in Elasticsearch is not Tandem's; set TANDEM_NAMESPACE to a name that nobody else uses"
-    try:
-        _check("catalogue", world.elasticsearch, line, world, monkeypatch, capfd)
-    finally:
-        remove(world.elasticsearch, name)
+    monkeypatch.setenv("TANDEM_NAMESPACE", namespace)
+    request_json(
+        world.elasticsearch, "PUT", f"{namespace}.catalogue", b'{"mappings":{"properties":{"a":{"type":"long"}}}}'
+    )
+    line = (
+        f"{namespace}.catalogue in Elasticsearch is not Tandem's; set TANDEM_NAMESPACE to a name that nobody else uses"
+    )
+    _check("catalogue", world.elasticsearch, line, world, monkeypatch, capfd)
 
 
 def test_an_index_that_says_it_is_ours_and_maps_a_field_otherwise_is_refused(
-    world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    world: World, namespace: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    name = new_namespace()
-    monkeypatch.setenv("TANDEM_NAMESPACE", name)
+    monkeypatch.setenv("TANDEM_NAMESPACE", namespace)
     monkeypatch.setenv("TANDEM_CATALOGUE_URL", world.elasticsearch)
     open_stores(load_settings()).close()
-    index = f"{name}.jobs.000001"
+    index = f"{namespace}.jobs.000001"
     body = orjson.loads(request_json(world.elasticsearch, "GET", f"{index}/_mapping"))[index]
     body["mappings"]["properties"]["pay_low"] = {"type": "keyword"}
     request_json(world.elasticsearch, "DELETE", index)
-    request_json(world.elasticsearch, "DELETE", f"_index_template/{name}.jobs")
-    request_json(world.elasticsearch, "PUT", index, orjson.dumps({**body, "aliases": {f"{name}.jobs": {}}}))
+    request_json(world.elasticsearch, "DELETE", f"_index_template/{namespace}.jobs")
+    request_json(world.elasticsearch, "PUT", index, orjson.dumps({**body, "aliases": {f"{namespace}.jobs": {}}}))
     line = (
         f"field pay_low of index {index} in Elasticsearch is keyword, and Tandem needs double: it was not made by "
         "Tandem's template; delete the index and import again, or set another TANDEM_NAMESPACE"
     )
-    try:
-        _check("catalogue", world.elasticsearch, line, world, monkeypatch, capfd)
-    finally:
-        remove(world.elasticsearch, name)
+    _check("catalogue", world.elasticsearch, line, world, monkeypatch, capfd)
 
 
 # ---- Full disks ------------------------------------------------------------------------------------------------------
 
 
 def test_elasticsearch_with_a_full_disk_is_served_from_and_said_to_take_no_writes(
-    world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    world: World, namespace: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    name = new_namespace()
-    monkeypatch.setenv("TANDEM_NAMESPACE", name)
+    monkeypatch.setenv("TANDEM_NAMESPACE", namespace)
     monkeypatch.setenv("TANDEM_CATALOGUE_URL", world.elasticsearch)
     open_stores(load_settings()).close()
     # What Elasticsearch does itself at the flood-stage watermark.
-    request_json(world.elasticsearch, "PUT", f"{name}.*/_settings", b'{"index.blocks.read_only_allow_delete": true}')
+    request_json(
+        world.elasticsearch, "PUT", f"{namespace}.*/_settings", b'{"index.blocks.read_only_allow_delete": true}'
+    )
     place = world.elasticsearch.replace("elasticsearch://", "http://")
     line = (
-        f"Elasticsearch at {place} takes no writes to {name}.catalogue, {name}.jobs.000001, {name}.talents.000001: its "
-        "disk is full; free some space there (below the flood-stage watermark it lifts the block by itself)"
+        f"Elasticsearch at {place} takes no writes to {namespace}.catalogue, {namespace}.jobs.000001, "
+        f"{namespace}.talents.000001: its disk is full; free some space there (below the flood-stage watermark it "
+        "lifts the block by itself)"
     )
-    try:
-        assert f"FAIL  catalogue       {line}" in _left(["doctor"], capfd)[1]
-        refused = f"Elasticsearch at {place} takes no writes: its disk is full; free some space there"
-        assert _left(_words("import", world), capfd) == (1, [f"tandem: catalogue is unavailable: {refused}"])
-        code, lines = _left(["serve"], capfd)
-        assert (code, lines[-1]) == (1, "tandem: there is no model to serve: run `tandem train` first")
-        assert orjson.loads(lines[0])["why"] == line
-    finally:
-        remove(world.elasticsearch, name)
+    assert f"FAIL  catalogue       {line}" in _left(["doctor"], capfd)[1]
+    refused = f"Elasticsearch at {place} takes no writes: its disk is full; free some space there"
+    assert _left(_words("import", world), capfd) == (1, [f"tandem: catalogue is unavailable: {refused}"])
+    code, lines = _left(["serve"], capfd)
+    assert (code, lines[-1]) == (1, "tandem: there is no model to serve: run `tandem train` first")
+    assert orjson.loads(lines[0])["why"] == line
 
 
 def test_redis_that_cannot_write_its_append_only_file_acknowledges_nothing_and_is_named(

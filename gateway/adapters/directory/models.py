@@ -27,6 +27,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
+from gateway.adapters.disk import sync_directory, write_through
 from recommender.errors import BadInputError, ModelRefusedError, UnavailableError
 from recommender.model import SCHEMA, Hyperparameters, Manifest, Model, Neighbours, Side
 
@@ -163,27 +164,27 @@ class DirectoryModelStore:
         try:
             arrays = _named(model)
             data = safetensors.save(arrays)
-            _write_through(temporary / ARRAYS, data)
-            _write_through(temporary / MANIFEST, _encoded(_described(model.manifest, arrays, data)))
+            write_through(temporary / ARRAYS, data)
+            write_through(temporary / MANIFEST, _encoded(_described(model.manifest, arrays, data)))
             temporary.chmod(0o755)  # mkdtemp gives it to its owner alone; another user may serve
-            _sync_directory(temporary)
+            sync_directory(temporary)
             temporary.rename(self.path / model.manifest.version)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
-        _sync_directory(self.path)
+        sync_directory(self.path)
 
     def _replace(self, name: str, text: str) -> None:
         descriptor, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=self.path)
         os.close(descriptor)
         try:
-            _write_through(Path(temporary), f"{text}\n".encode())
+            write_through(Path(temporary), f"{text}\n".encode())
             Path(temporary).chmod(0o644)
             Path(temporary).replace(self.path / name)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
-        _sync_directory(self.path)
+        sync_directory(self.path)
 
     def _retire(self) -> None:
         """Remove versions beyond the newest `kept`, except the current one."""
@@ -386,19 +387,3 @@ def _trained_at_ms(folder: Path) -> int:
         return int(json.loads((folder / MANIFEST).read_bytes())["trained_at_ms"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return -1
-
-
-def _write_through(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_directory(path: Path) -> None:
-    """Bring the names in a directory to the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from gateway.adapters.disk import sync_directory, write_through
 from gateway.adapters.parquet.manifest import (
     MANIFEST,
     PART,
@@ -120,10 +121,7 @@ class EventArchive:
         with _failures():
             sync_directory(self.path)
             temporary = self.temporary()
-            with temporary.open("wb") as file:
-                file.write(encoded(manifest))
-                file.flush()
-                os.fsync(file.fileno())
+            write_through(temporary, encoded(manifest))
             temporary.replace(self.path / MANIFEST)
             sync_directory(self.path)
             self._sweep(manifest)
@@ -191,15 +189,6 @@ class Extension:
     def abandon(self) -> None:
         """Leave nothing behind. May be called after `publish`."""
         self._writer.abandon()
-
-
-def sync_directory(path: Path) -> None:
-    """Bring the names in a directory to the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _take(descriptor: int) -> bool:
