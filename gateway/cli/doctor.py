@@ -143,11 +143,11 @@ def _catalogue(settings: Settings) -> Finding:
 
 async def _documents(settings: Settings) -> tuple[int, int, int, str | None]:
     """How many talents, jobs and open jobs there are, and why none can be written."""
-    from gateway.wiring import open_catalogue
+    from gateway.wiring import open_catalogue, patient
     from recommender.documents import JobStatus, Kind
     from recommender.filters import JobFilter, TalentFilter
 
-    catalogue = await asyncio.to_thread(open_catalogue, settings, must_exist=True)
+    catalogue = await asyncio.to_thread(open_catalogue, patient(settings), must_exist=True)
     try:
         now_ms = time.time_ns() // 1_000_000
         (talents,) = await catalogue.matching(Kind.TALENT, [(TalentFilter(), None)], now_ms)
@@ -162,13 +162,13 @@ async def _documents(settings: Settings) -> tuple[int, int, int, str | None]:
 
 
 def _event_log(settings: Settings) -> Finding:
-    from gateway.wiring import open_event_log
+    from gateway.wiring import open_event_log, patient
 
     url, path = settings.events_redis_url, settings.events_path
     if url is None and not path.is_file():
         return Finding("event log", Status.FAIL, f"{path} is not there; run `tandem import …` or `tandem demo`")
     try:
-        log = open_event_log(settings)
+        log = open_event_log(patient(settings))
         try:
             state = asyncio.run(log.state())
             archived = None if url is None else asyncio.run(cast("CompactedEventLog", log).check())

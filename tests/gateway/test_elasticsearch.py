@@ -28,7 +28,7 @@ from gateway.adapters.sqlite.events import SqliteEventLog
 from gateway.adapters.sqlite.serving_log import SqliteServingLog
 from gateway.cli.doctor import Status, findings
 from gateway.settings import load_settings
-from gateway.wiring import NoDataError, open_catalogue, open_stores
+from gateway.wiring import NoDataError, open_catalogue, open_stores, patient
 from recommender.documents import Document, Job, JobStatus, Kind, Patch, PatchOutcome, Refused
 from recommender.errors import RefusedDocumentsError, UnavailableError
 from recommender.filters import JobFilter
@@ -597,10 +597,10 @@ def test_doctor_and_commands_say_where_there_is_no_catalogue_yet(
     assert found["catalogue"].status is Status.FAIL
     assert "there is no catalogue in Elasticsearch yet" in found["catalogue"].text
     with pytest.raises(NoDataError, match="run `tandem import …` first"):
-        open_catalogue(load_settings(), must_exist=True)
+        open_catalogue(patient(load_settings()), must_exist=True)
     with pytest.raises(NoIndicesError):
         ElasticsearchCatalogue.open(elasticsearch_url, namespace=namespace, create=False)
-    stores = open_stores(load_settings())
+    stores = open_stores(patient(load_settings()))
     asyncio.run(stores.catalogue.upsert(JOB, [Patch("j")]))
     stores.close()
     found = {finding.part: finding for finding in findings()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -35,6 +35,15 @@ class Decision:
 Decide = Callable[[str, Record | None], Decision]  # of an id and what is there
 
 
+@dataclass(slots=True)
+class Written:
+    """What became of some ids so far. ordinals: by id. last_seq: by index. refused: by id, what the engine says."""
+
+    ordinals: dict[str, int] = field(default_factory=dict)
+    last_seq: dict[str, int] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+
+
 class Writer:
     """Changes the records of every kind. Several may be at work, in this and in other processes."""
 
@@ -60,8 +69,8 @@ class Writer:
                 outcomes[place] = outcome
             return decision
 
-        _, refused = await self._write(kind, list(places), decide)
-        for document_id, reason in refused.items():
+        written = await self._write(kind, list(places), decide)
+        for document_id, reason in written.refused.items():
             for place in places[document_id]:
                 outcomes[place] = Refused(reason)
         return outcomes
@@ -74,10 +83,10 @@ class Writer:
                 return Decision(None)
             return Decision(Record(self._layout.mark(kind, document_id), 0, document_id, {}, None))
 
-        ordinals, refused = await self._write(kind, checked_ids(ids), decide)
-        if refused:
-            raise RefusedDocumentsError(len(refused), refused)
-        return [ordinals[one] for one in ids]
+        written = await self._write(kind, checked_ids(ids), decide)
+        if written.refused:
+            raise RefusedDocumentsError(len(written.refused), written.refused)
+        return [written.ordinals[one] for one in ids]
 
     async def delete(self, kind: Kind, document_id: str, *, erase: bool, at_ms: int | None) -> str | None:
         """See CatalogueWriter.delete."""
@@ -99,36 +108,23 @@ class Writer:
             removed = True
             return Decision(replace(found, tombstone=replace(found.tombstone, is_erased=True)), is_change=False)
 
-        _, refused = await self._write(kind, [document_id], decide)
-        if refused:
-            raise RefusedDocumentsError(len(refused), refused)
+        written = await self._write(kind, [document_id], decide)
+        if written.refused:
+            raise RefusedDocumentsError(len(written.refused), written.refused)
         return self._layout.mark(kind, document_id)[:32] if removed else None
 
-    async def _write(self, kind: Kind, ids: Sequence[str], decide: Decide) -> tuple[dict[str, int], dict[str, str]]:
-        """Decide about every id until its record is written. Visible to every search on return.
-
-        The ordinals by id, and by id why the engine did not take a record.
-        """
-        ordinals: dict[str, int] = {}
-        written: dict[str, int] = {}  # index → last sequence number
-        refused: dict[str, str] = {}  # id → why
+    async def _write(self, kind: Kind, ids: Sequence[str], decide: Decide) -> Written:
+        """Decide about every id until its record is written. Visible to every search on return."""
+        written = Written()
         async with self._turn[kind]:
             remaining = iter(ids)
             while batch := list(islice(remaining, BATCH)):
-                await self._write_batch(kind, batch, decide, ordinals, written, refused)
-        for index, seq_no in written.items():
+                await self._write_batch(kind, batch, decide, written)
+        for index, seq_no in written.last_seq.items():
             await self._publish(index, seq_no)
-        return ordinals, refused
+        return written
 
-    async def _write_batch(
-        self,
-        kind: Kind,
-        ids: Sequence[str],
-        decide: Decide,
-        ordinals: dict[str, int],
-        written: dict[str, int],
-        refused: dict[str, str],
-    ) -> None:
+    async def _write_batch(self, kind: Kind, ids: Sequence[str], decide: Decide, written: Written) -> None:
         open_ids, given = list(ids), dict[str, int]()
         lease = Lease(self._cluster, self._layout, kind)
         vigil = Vigil(lease)
@@ -142,7 +138,7 @@ class Writer:
                         await lease.heal(vigil.entry)
             try:
                 index = await self._layout.index(kind)
-                open_ids = await self._write_once(kind, index, open_ids, decide, ordinals, written, given, refused)
+                open_ids = await self._write_once(kind, index, open_ids, decide, written, given)
             except IndexMovedError:
                 self._layout.forget(kind)
             if not open_ids:
@@ -157,10 +153,8 @@ class Writer:
         index: str,
         ids: Sequence[str],
         decide: Decide,
-        ordinals: dict[str, int],
-        written: dict[str, int],
+        written: Written,
         given: dict[str, int],
-        refused: dict[str, str],
     ) -> list[str]:
         """One try; the ids that another writer was faster with. given: ordinals of new documents not yet written."""
         marks = {one: self._layout.mark(kind, one) for one in ids}
@@ -174,7 +168,7 @@ class Writer:
         for one, decision in decisions.items():
             before = found.get(marks[one])
             if decision.record is None:
-                ordinals[one] = before.ordinal if before is not None else 0
+                written.ordinals[one] = before.ordinal if before is not None else 0
                 continue
             record = decision.record if decision.record.ordinal else replace(decision.record, ordinal=given[one])
             revision = None if decision.is_change or before is None else before.revision
@@ -183,8 +177,8 @@ class Writer:
         again: list[str] = []
         for (one, ordinal), item in zip(asked, await self._cluster.bulk(lines) if lines else [], strict=True):
             if "error" not in item:
-                written[index] = max(written.get(index, -1), item["_seq_no"])
-                ordinals[one] = ordinal
+                written.last_seq[index] = max(written.last_seq.get(index, -1), item["_seq_no"])
+                written.ordinals[one] = ordinal
                 if given.get(one) == ordinal:  # else another writer has created it, and the number is not used
                     del given[one]
             elif item["error"]["type"] == "version_conflict_engine_exception":
@@ -194,7 +188,7 @@ class Writer:
                 if isinstance(failure_of(item["error"]["type"], item["status"]), IndexMovedError):
                     self._layout.forget(kind)
             elif item["status"] in (400, 413):
-                refused[one] = item["error"]["reason"]
+                written.refused[one] = item["error"]["reason"]
             else:
                 raise failure_of(item["error"]["type"], item["status"])
         return again
