@@ -561,9 +561,10 @@ async def main():
             log = log or CompactedEventLog.open(
                 url, namespace="kill", archive=Path(path), timeouts=Timeouts(connect_ms=5_000, read_ms=5_000)
             )
-            await log.compact(number, 0)
+            compacted = await log.compact(number, 0)
             number += 1
-            print(number, flush=True)
+            if compacted.manifest.events:
+                print(number, flush=True)
         except UnavailableError as error:
             print(error, file=sys.stderr, flush=True)
             await asyncio.sleep(0.02)
