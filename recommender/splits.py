@@ -18,6 +18,10 @@ class Split:
     test: EventTable
     cut_ms: int | None
 
+    def transposed(self) -> Split:
+        """The same parts with talents and jobs in each other's place: what is asked is talents for jobs then."""
+        return Split(self.train.transposed(), self.test.transposed(), self.cut_ms)
+
 
 def split_events(table: EventTable, test_share: float = 0.2, seed: int = 0) -> Split:
     """The newest `test_share` of the events against all before them; per talent by chance when there are no times.

@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from recommender.als import OnIteration, fit, fit_jobs, side_of
 from recommender.baselines import Popularity, Scorer, item_knn, rp3beta
 from recommender.blend import ALONE, Blended, FoldedIn, fit_neighbours, popularity_weight, stored
+from recommender.documents import Kind
 from recommender.errors import BadInputError
 from recommender.interactions import EventTable, affinity
 from recommender.model import Manifest, Model, Ordinals, Side
@@ -28,26 +29,51 @@ def contenders(
 
     "als" is the factors of the recipe alone, "served" everything that it says; they share one fit.
     """
+    return contenders_both_ways(split, recipe, seed=seed, on_iteration=on_iteration)[Kind.JOB]
+
+
+def contenders_both_ways(
+    split: Split, recipe: Recipe, *, seed: int = SEED, on_iteration: OnIteration | None = None
+) -> dict[Kind, dict[str, Callable[[], Scorer]]]:
+    """The algorithms that list jobs for talents, and those that list talents for jobs; all share one fit.
+
+    Rows and columns of the latter are jobs and talents: they answer the questions of the transposed split.
+    """
     matrix = affinity(split.train, recipe.half_life_days, split.train.newest_ms)
     hyper = resolve(recipe, matrix, seed)
-    fitted: list[Side] = []
+    fitted: dict[Kind, FoldedIn] = {}
 
-    def factors() -> FoldedIn:
-        if not fitted:
-            fitted.append(side_of(fit_jobs(matrix, hyper, on_iteration)))
-        return FoldedIn(matrix, fitted[0], hyper)
+    def factors(kind: Kind) -> FoldedIn:
+        if kind not in fitted:
+            fitted[kind] = (
+                FoldedIn(matrix, side_of(fit_jobs(matrix, hyper, on_iteration)), hyper)
+                if kind is Kind.JOB
+                else factors(Kind.JOB).transposed()
+            )
+        return fitted[kind]
 
-    def served() -> Blended:
-        alone = factors()
-        rows, typical = fit_neighbours(matrix, fitted[0], hyper, recipe, seed)
+    def served_jobs() -> Blended:
+        alone = factors(Kind.JOB)
+        rows, typical = fit_neighbours(matrix, alone.jobs, hyper, recipe, seed)
         return Blended(alone.with_popularity(popularity_weight(typical, recipe.neighbours, recipe.popularity)), rows)
 
+    def served_talents() -> Blended:
+        alone = factors(Kind.TALENT)
+        rows, _ = fit_neighbours(alone.history, alone.jobs, hyper, recipe, seed)
+        return Blended(FoldedIn(alone.history, alone.jobs, replace(hyper, neighbours=hyper.talent_neighbours)), rows)
+
+    def of(kind: Kind, history: sp.csr_matrix, served: Callable[[], Scorer]) -> dict[str, Callable[[], Scorer]]:
+        return {
+            "popularity": lambda: Popularity(history),
+            "item_knn": lambda: item_knn(history),
+            "rp3beta": lambda: rp3beta(history),
+            "als": lambda: factors(kind).with_popularity(ALONE),
+            "served": served,
+        }
+
     return {
-        "popularity": lambda: Popularity(matrix),
-        "item_knn": lambda: item_knn(matrix),
-        "rp3beta": lambda: rp3beta(matrix),
-        "als": lambda: factors().with_popularity(ALONE),
-        "served": served,
+        Kind.JOB: of(Kind.JOB, matrix, served_jobs),
+        Kind.TALENT: of(Kind.TALENT, matrix.T.tocsr(), served_talents),
     }
 
 

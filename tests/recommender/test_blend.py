@@ -20,7 +20,7 @@ from recommender.likeness import Likeness
 from recommender.recipe import Recipe, default_recipe
 from recommender.scoring import contributions, score
 from recommender.splits import split_events
-from recommender.training import contenders
+from recommender.training import contenders, contenders_both_ways
 from recommender.versions import LoadedModel
 from tests.factories import event
 from tests.recommender.test_training import taste_events, trained
@@ -51,6 +51,21 @@ def test_the_contender_called_served_scores_what_serving_scores() -> None:
         assert terms.names == ("interest", "neighbours", "popularity")
         expected = score(terms, np.arange(1, len(job_ids) + 1, dtype=np.uint32))
         assert scorer.scores(np.array([talent]))[0] == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_contender_that_lists_talents_scores_what_serving_scores() -> None:
+    table = table_from_events(events := taste_events())
+    model = trained(table, BLENDED)
+    split = replace(split_events(table), train=table)
+    scorer = contenders_both_ways(split, BLENDED)[Kind.TALENT]["served"]()
+    for job in range(0, 40, 7):
+        history = [one for one in events if one.job_id == table.job_ids[job]]
+        ordinals_of = lambda ids: [table.talent_ids.index(name) + 1 for name in ids]  # noqa: E731
+        (interest,) = interests_from_histories([history], Kind.TALENT, model, ordinals_of)
+        terms = LoadedModel(model).talents.terms_of(interest)
+        assert terms.names == ("interest", "neighbours")
+        expected = score(terms, np.arange(1, len(table.talent_ids) + 1, dtype=np.uint32))
+        assert scorer.scores(np.array([job]))[0] == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_weight_means_the_same_whatever_the_size_of_the_scores() -> None:
