@@ -11,8 +11,7 @@ import numpy as np
 from recommender.documents import Document, Job
 from recommender.eligibility import document_blocker, pair_blocker
 from recommender.events import Event
-from recommender.interest import Interest, shares
-from recommender.neighbours import neighbour_shares
+from recommender.grounds import grounds_of
 from recommender.query import Blocker, Contribution, Explanation, Profile, Reason
 from recommender.ranking import Draft, candidates_of, spoken_history
 from recommender.reasons import ActedOn, reason_of_trait, told_of
@@ -70,7 +69,7 @@ def _contributions(
     ordinals = np.array([item.ordinal], dtype=np.uint32)
     snapshot = draft.known_snapshot
     if snapshot.interest is not None:
-        return _by_acted_on(draft, snapshot.interest, subject, item, document_at)
+        return _by_acted_on(draft, subject, item, document_at)
     parts = []
     for weighted in snapshot.traits:
         if item.ordinal in draft.postings[weighted.trait]:
@@ -83,35 +82,30 @@ def _contributions(
 
 
 def _by_acted_on(
-    draft: Draft, interest: Interest, subject: Document | Profile | None, item: Document, document_at: DocumentAt
+    draft: Draft, subject: Document | Profile | None, item: Document, document_at: DocumentAt
 ) -> list[Contribution]:
     """Each acted-on item's share, largest first in size; those behind the first few in one sum; then the biases."""
-    kind = draft.query.item_kind
-    loaded = draft.loaded.side(kind)
-    side = loaded.side
-    row = side.rows(np.array([item.ordinal], dtype=np.uint32))
-    values = shares(interest, side, draft.loaded.model.manifest.hyperparameters, row)[0]
-    if loaded.has_neighbours:
-        values += neighbour_shares(interest, side, loaded.neighbour_weight, row)[0]
+    kind, terms = draft.query.item_kind, draft.terms
+    ordinals = np.array([item.ordinal], dtype=np.uint32)
     events: dict[str, list[Event]] = defaultdict(list)
     for event in spoken_history(draft):
         events[event.id_of(kind)].append(event)
-    order = np.argsort(-np.abs(values), kind="stable")
     parts = []
-    for place in order[:NAMED_CONTRIBUTIONS].tolist():
-        acted_on = document_at(int(side.ordinals[interest.rows[place]]))
-        value = float(values[place])
-        if acted_on is None:
-            parts.append(Contribution("history", value))
-            continue
-        told = told_of(events[acted_on.id], kind) if value > 0 and acted_on.id != item.id else None
-        reason = None if told is None else _reason(told, subject, acted_on)
-        parts.append(Contribution(f"history:{acted_on.id}", value, reason))
-    rest = order[NAMED_CONTRIBUTIONS:]
-    if len(rest):
-        parts.append(Contribution("history", float(values[rest].sum())))
-    terms = draft.terms
-    added = contributions(terms, np.array([item.ordinal], dtype=np.uint32))[len(terms.names) - len(terms.bias) :]
+    for ground in grounds_of(draft.known_snapshot, draft.loaded, kind):
+        values, lost = ground.shares(ordinals)[0], ground.effects(ordinals)[0]
+        order = np.argsort(-np.abs(values), kind="stable")
+        for place in order[:NAMED_CONTRIBUTIONS].tolist():
+            acted_on, value, effect = document_at(int(ground.acted[place])), float(values[place]), float(lost[place])
+            if acted_on is None:
+                parts.append(Contribution(ground.signal, value))
+                continue
+            told = told_of(events[acted_on.id], kind) if effect > 0 and acted_on.id != item.id else None
+            reason = None if told is None else _reason(told, subject, acted_on)
+            parts.append(Contribution(f"{ground.signal}:{acted_on.id}", value, reason, effect))
+        rest = order[NAMED_CONTRIBUTIONS:]
+        if len(rest):
+            parts.append(Contribution(ground.signal, float(values[rest].sum())))
+    added = contributions(terms, ordinals)[len(terms.names) - len(terms.bias) :]
     return parts + [Contribution(term.name, float(value[0])) for term, value in zip(terms.bias, added, strict=True)]
 
 

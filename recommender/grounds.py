@@ -8,17 +8,20 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from recommender.documents import Document, Job, Kind, Talent
+from recommender.effects import effects, neighbour_effects
 from recommender.events import Event
-from recommender.interest import shares
+from recommender.interest import Interest, shares
 from recommender.mirror import Mirror
+from recommender.model import Hyperparameters, Ordinals
 from recommender.neighbours import neighbour_shares
-from recommender.query import ListQuery, Mode, Profile, RankedItem, RankedPage
+from recommender.query import ListQuery, Profile, RankedItem, RankedPage
 from recommender.reasons import ActedOn, told_of, told_to_profile
 from recommender.scoring import Terms, score
 from recommender.snapshots import Snapshot
-from recommender.versions import LoadedModel
+from recommender.versions import LoadedModel, LoadedSide
 
 NAMED_AT_MOST: Final = 5  # acted-on items that are tried for a reason, best first: some are not for telling
 
@@ -56,36 +59,79 @@ class FetchedDocuments:
         return query.profile if query.subject_id is None else self.by_key(query.subject_kind, query.subject_id)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Ground:
+    """One interest behind a score, and what it was solved against.
+
+    signal: what its contributions are called, `<signal>:<id>` for those of one acted-on item.
+    """
+
+    signal: str
+    interest: Interest
+    loaded: LoadedSide
+    hyper: Hyperparameters
+
+    @property
+    def acted(self) -> Ordinals:
+        """The acted-on items, in the order of the interest's rows."""
+        return self.loaded.side.ordinals[self.interest.rows]
+
+    def shares(self, items: Ordinals) -> npt.NDArray[np.float64]:
+        """How much of each item's score comes from each acted-on item. Shape (items, acted-on items)."""
+        rows = self.loaded.side.rows(items)
+        parts = shares(self.interest, self.loaded.side, self.hyper, rows)
+        if self.loaded.has_neighbours:
+            parts += neighbour_shares(self.interest, self.loaded.side, self.loaded.neighbour_weight, rows)
+        return parts
+
+    def effects(self, items: Ordinals) -> npt.NDArray[np.float64]:
+        """What each item's score would lose without each acted-on item; of the same shape. See effects.effects."""
+        rows = self.loaded.side.rows(items)
+        lost = effects(self.interest, self.loaded.side, self.hyper, rows)
+        if self.loaded.has_neighbours:
+            lost += neighbour_effects(self.interest, self.loaded.side, self.loaded.neighbour_weight, rows)
+        return lost
+
+
+def grounds_of(snapshot: Snapshot, loaded: LoadedModel, item_kind: Kind) -> list[Ground]:
+    """The interests behind a list's score that came of something acted on; none for one by content or likeness."""
+    interest = snapshot.interest
+    if interest is None or not len(interest.rows):
+        return []
+    return [Ground("history", interest, loaded.side(item_kind), loaded.model.manifest.hyperparameters)]
+
+
 Naming = list[tuple[int, str]]  # ordinals of acted-on items and the sentences that may name them, best first
 
 
 def told(requests: Sequence[tuple[RankedPage, RankedItem]]) -> list[Naming]:
-    """For each item of a page what its subject did that speaks most for it. One solve per page."""
+    """For each item of a page what its subject did that speaks for it: what it would score less without.
+
+    One solve per page and interest.
+    """
     answers: list[Naming] = [[] for _ in requests]
     by_page: dict[int, list[int]] = defaultdict(list)
     for place, (page, _) in enumerate(requests):
         by_page[id(page)].append(place)
     for places in by_page.values():
         context: ListContext = requests[places[0]][0].context
-        interest, kind = context.snapshot.interest, context.query.item_kind
-        if interest is None or not len(interest.rows):
+        grounds = grounds_of(context.snapshot, context.loaded, context.query.item_kind)
+        if not grounds:
             continue
-        loaded = context.loaded.side(kind)
-        side = loaded.side
         items = np.array([requests[place][1].ordinal for place in places], dtype=np.uint32)
-        parts = shares(interest, side, context.loaded.model.manifest.hyperparameters, side.rows(items))
-        if context.query.mode is Mode.RECOMMENDED:
-            if loaded.has_neighbours:
-                parts += neighbour_shares(interest, side, loaded.neighbour_weight, side.rows(items))
-            # What is there for its popularity is not there because of them.
-            prior = score(Terms(side, bias=loaded.prior), items)
-            parts[parts.sum(axis=1) <= prior] = 0.0
-        acted = side.ordinals[interest.rows]
+        acted = np.unique(np.concatenate([ground.acted for ground in grounds]))
+        lost = np.zeros((len(items), len(acted)))
+        for ground in grounds:
+            lost[:, np.searchsorted(acted, ground.acted)] += ground.effects(items)
+        # What is there for its popularity is not there because of them.
+        loaded = context.loaded.side(context.query.item_kind)
+        prior = score(Terms(loaded.side, bias=loaded.prior), items)
+        lost[score(loaded.terms_of(grounds[0].interest), items) - prior <= prior] = 0.0
         sentences = _sentences(context, context.mirror.ids_of(acted))
-        for place, values in zip(places, parts, strict=True):
+        for place, values in zip(places, lost, strict=True):
             own = requests[place][1].ordinal  # that one was viewed is no reason to recommend it
-            best = (row for row in np.argsort(-values, kind="stable").tolist() if values[row] > 0 and sentences[row])
-            named = [(int(acted[row]), sentences[row] or "") for row in best if int(acted[row]) != own]
+            best = (at for at in np.argsort(-values, kind="stable").tolist() if values[at] > 0 and sentences[at])
+            named = [(int(acted[at]), sentences[at] or "") for at in best if int(acted[at]) != own]
             answers[place] = named[:NAMED_AT_MOST]
     return answers
 

@@ -119,13 +119,20 @@ def shares(interest: Interest, side: Side, hyper: Hyperparameters, rows: Rows) -
     The fold-in is linear in what was preferred: x = A⁻¹ Σ cᵢpᵢyᵢ, so x·y = Σ cᵢpᵢ (yᵢ · A⁻¹y), with the same normal
     matrix A as `als.fold_in`. Items that were turned down have p = 0 and so no share of their own.
     """
-    acted = side.factors[interest.rows].astype(np.float64)
-    excess = hyper.alpha * np.abs(interest.weights)
-    width = side.factors.shape[1]
-    normal = side.gram + hyper.regularization * np.eye(width) + (acted * excess[:, None]).T @ acted
     known = np.flatnonzero(rows >= 0)
     answer = np.zeros((len(rows), len(interest.rows)))
     if len(known) and len(interest.rows):
-        solved = np.linalg.solve(normal, side.factors[rows[known]].astype(np.float64).T)
+        acted = side.factors[interest.rows].astype(np.float64)
+        excess = hyper.alpha * np.abs(interest.weights)
+        solved = np.linalg.solve(normal_matrix(interest, side, hyper), side.factors[rows[known]].astype(np.float64).T)
         answer[known] = (acted @ solved).T * np.where(interest.weights > 0, 1 + excess, 0.0)
     return answer
+
+
+def normal_matrix(interest: Interest, side: Side, hyper: Hyperparameters) -> npt.NDArray[np.float64]:
+    """The matrix that the fold-in behind an interest was solved with. Shape (width, width)."""
+    acted = side.factors[interest.rows].astype(np.float64)
+    excess = hyper.alpha * np.abs(interest.weights)
+    matrix: npt.NDArray[np.float64] = side.gram + hyper.regularization * np.eye(side.factors.shape[1])
+    matrix += (acted * excess[:, None]).T @ acted
+    return matrix

@@ -180,11 +180,16 @@ class Blocker(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """One named term of a score."""
+    """One named term of a score.
+
+    effect: of an acted-on item, what the score would lose without it; see effects.effects. Only what it would lose is
+    a reason.
+    """
 
     signal: str
     value: float
     reason: Reason | None = None
+    effect: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,18 @@ from recommender import query
 from recommender.query import Blocker
 
 
-@strawberry.type(description='One named term of a score, e.g. `{ signal: "dense", value: 0.71 }`.')
+@strawberry.type(description='One named term of a score, e.g. `{ signal: "history:j-17", value: 0.71 }`.')
 class Contribution:
     """From recommender.query.Contribution."""
 
-    signal: str = strawberry.field(description='Its name, e.g. `"dense"`.')
+    signal: str = strawberry.field(
+        description='Its name, e.g. `"popularity"`, or `"history:j-17"` for what was done with j-17.'
+    )
     value: float = strawberry.field(description="What it adds to the score, e.g. `0.71`.")
+    effect: float | None = strawberry.field(
+        description="What the score would lose without what is named, solved again, e.g. `0.4`; below 0 it would gain. "
+        "Null where nothing is named that could be left out."
+    )
     reason: Reason | None = strawberry.field(description="What it comes from, in words, e.g. shared skills.")
 
 
@@ -39,6 +45,7 @@ def explanation_from(found: query.Explanation) -> Explanation:
             Contribution(
                 signal=term.signal,
                 value=term.value,
+                effect=term.effect,
                 reason=None if term.reason is None else reason_from(term.reason),
             )
             for term in found.contributions

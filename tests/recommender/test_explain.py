@@ -195,3 +195,47 @@ async def test_popularity_is_the_last_part_of_the_sum() -> None:
     assert last.signal == "popularity"
     assert last.value == pytest.approx(0.3 * float(base.jobs.popularity[4]) / most)
     assert sum(part.value for part in found.contributions) == pytest.approx(found.score, abs=1e-9)
+
+
+@pytest.mark.parametrize("weight", [0.0, 2.0])
+@pytest.mark.parametrize("job_id", ["j3", "j5", "j77"])
+async def test_an_effect_is_what_the_score_loses_when_the_events_with_the_item_are_gone(
+    weight: float, job_id: str
+) -> None:
+    w = world(blended(model(), weight))
+    found = await explain(w, job_id=job_id)
+    named = {part.signal.removeprefix("history:"): part for part in found.contributions if part.effect is not None}
+    assert named.keys() == {"j2", "j9", "j30"}
+    everything = w.events.events
+    for acted_on, part in named.items():
+        w.events.events = [event for event in everything if event.job_id != acted_on]
+        without = await explain(w, job_id=job_id)
+        assert found.score is not None and without.score is not None
+        assert part.effect == pytest.approx(found.score - without.score, abs=1e-8)
+
+
+async def test_only_what_the_score_would_lose_is_a_reason() -> None:
+    w = world(blended(model(), 2.0))
+    misleading = 0
+    for number in range(41, 121):
+        found = await explain(w, "t8", f"j{number}")
+        named = [part for part in found.contributions if part.effect is not None]
+        told = [part for part in named if part.reason is not None]
+        assert all(part.effect > 0 for part in told if part.effect is not None)
+        misleading += sum(part.value > 0 and part.effect < 0 for part in named if part.effect is not None)
+        page = (await w.recommender.lists([replace(query_of("t8"), filter=JobFilter(ids=(f"j{number}",)))]))[0]
+        assert isinstance(page, RankedPage)
+        (reasons,) = await w.recommender.reasons([(page, page.items[0])])
+        shown = {
+            ordinal
+            for reason in reasons
+            if reason.kind is ReasonKind.SIMILAR_TO_ACTED_ON
+            for ordinal in reason.job_ordinals
+        }
+        harmful = {int(part.signal[9:]) for part in named if part.effect is not None and part.effect <= 0}
+        assert not shown & harmful
+    assert misleading > 0  # else this test shows nothing
+
+
+def query_of(talent_id: str) -> ListQuery:
+    return ListQuery(mode=Mode.RECOMMENDED, subject_kind=Kind.TALENT, subject_id=talent_id, filter=JobFilter())

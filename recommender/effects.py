@@ -1,0 +1,47 @@
+"""What a score would lose without one acted-on item: its effect, as against its share of the sum.
+
+A share says how the sum is made up; it does not say what would happen without its item: the fold-in would be solved
+from the others, which then explain more, or less, of what is left. The item with the largest share may even hold a
+score down. So only effects speak of cause: docs/decisions/0016-steering.md.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from recommender.interest import Interest, normal_matrix
+from recommender.model import Hyperparameters, Side
+from recommender.neighbours import neighbour_shares
+from recommender.scoring import Rows, Scores
+
+
+def effects(interest: Interest, side: Side, hyper: Hyperparameters, rows: Rows) -> npt.NDArray[np.float64]:
+    """score(with) − score(without) of each item, by the fold-in, for each acted-on item left out by itself.
+
+    Shapes: (items, acted-on items) for rows (items,) of the same side, -1 for an item without a row: zeros.
+    The other items keep their weights. With x = A⁻¹b and A = B + e·yyᵀ, b = a + cp·y, where B and a are without the
+    item, Sherman and Morrison's formula for B⁻¹ gives x − B⁻¹a = A⁻¹y · (cp − e·y·x) / (1 − e·yᵀA⁻¹y): one solve for
+    all of them. Whatever else is in b, such as a prior, is in x. The denominator is 1 / (1 + e·yᵀB⁻¹y), so above 0.
+    """
+    known = np.flatnonzero(rows >= 0)
+    answer = np.zeros((len(rows), len(interest.rows)))
+    if len(known) and len(interest.rows):
+        acted = side.factors[interest.rows].astype(np.float64)
+        excess = hyper.alpha * np.abs(interest.weights)
+        solved = np.linalg.solve(normal_matrix(interest, side, hyper), acted.T)
+        remaining = 1.0 - excess * np.einsum("ij,ji->i", acted, solved)
+        pulled = np.where(interest.weights > 0, 1.0 + excess, 0.0) - excess * (acted @ interest.vector)
+        answer[known] = (side.factors[rows[known]].astype(np.float64) @ solved) * (pulled / remaining)
+    return answer
+
+
+def neighbour_effects(interest: Interest, side: Side, weight: float, rows: Rows) -> npt.NDArray[np.float64]:
+    """The same of the neighbour sum. Without one of n preferred items each of the others says 1/√(n − 1)."""
+    shares = neighbour_shares(interest, side, weight, rows)
+    preferred = interest.weights > 0
+    count = int(np.count_nonzero(preferred))
+    total: Scores = shares.sum(axis=1, keepdims=True)
+    without = (total - shares) * np.sqrt(count / (count - 1)) if count > 1 else np.zeros_like(shares)
+    lost: npt.NDArray[np.float64] = np.where(preferred, total - without, 0.0)
+    return lost
