@@ -96,3 +96,9 @@ class IdOrder:
         self._settle()
         place = bisect_right(self._sorted, text)
         return self._key_at(place - 1) if place else 0
+
+    def key_from(self, text: str) -> int:
+        """The smallest key whose id is not before `text`, known or not; the top when every id is before it."""
+        self._settle()
+        place = bisect_left(self._sorted, text)
+        return self._key_at(place) if place < len(self._sorted) else TOP

@@ -18,7 +18,7 @@ from recommender.facets import count_pay, count_values
 from recommender.filters import AttributeFilter, Filter, JobFilter, PayFilter
 from recommender.id_order import IdOrder
 from recommender.search import Facet, FacetField, SearchPage, SearchPosition, Sort
-from recommender.sorting import best_places
+from recommender.sorting import best_places, last_places
 from recommender.text import fold
 
 DAY_MS = 86_400_000
@@ -228,10 +228,12 @@ class Mirror:
         first: int,
         after: SearchPosition | None = None,
         *,
+        last: int | None = None,
+        before: SearchPosition | None = None,
         pay: PayFilter | None = None,
         relevance: Callable[[Ordinals], Amounts] | None = None,
     ) -> SearchPage:
-        """One page of these documents in order; see Sort.
+        """One page of these documents in order; see Sort, and SearchRequest for which page.
 
         NEWEST sorts by posted_at of a job and created_at of a talent. PAY sorts by a talent's rate and by a job's
         budget max, or its min when it has no max; only pay in the currency and budget type of `pay` (the filter's pay
@@ -243,16 +245,22 @@ class Mirror:
             values = self._sort_values(ordinals, sort, pay or self._default_pay, relevance)
             sign = 1.0 if sort is Sort.PAY_ASC else -1.0
             costs = np.where(np.isnan(values), INFINITY, sign * values)
-            behind = None
-            if after is not None:
-                cost = INFINITY if after.value is None else sign * after.value
-                behind = (cost, self._ids.key_before(after.id))
-            places, has_next = best_places(costs, self._ids.keys(ordinals), first, behind)
+            keys = self._ids.keys(ordinals)
+
+            def at(position: SearchPosition, key_of: Callable[[str], int]) -> tuple[float, int]:
+                return INFINITY if position.value is None else sign * position.value, key_of(position.id)
+
+            if last is None:
+                behind = None if after is None else at(after, self._ids.key_before)
+                places, has_next, has_previous = best_places(costs, keys, first, behind)
+            else:
+                ahead = None if before is None else at(before, self._ids.key_from)
+                places, has_previous, has_next = last_places(costs, keys, last, ahead)
             positions = tuple(
                 SearchPosition(None if math.isnan(value) else value, self._ids.id(ordinal))
                 for value, ordinal in zip(values[places].tolist(), ordinals[places].tolist(), strict=True)
             )
-            return SearchPage(tuple(ordinals[places].tolist()), positions, len(ordinals), has_next)
+            return SearchPage(tuple(ordinals[places].tolist()), positions, len(ordinals), has_next, has_previous)
 
     def _sort_values(
         self, ordinals: Ordinals, sort: Sort, pay: PayFilter, relevance: Callable[[Ordinals], Amounts] | None

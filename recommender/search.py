@@ -20,7 +20,7 @@ class Sort(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class SearchPosition:
-    """Where a page ended: the sort value and id of its last document (None: that document had no sort value)."""
+    """A place in a search: the sort value and id of a document (None: that document had no sort value)."""
 
     value: float | None
     id: str
@@ -28,13 +28,18 @@ class SearchPosition:
 
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
-    """One page of documents that match a filter and contain every term of `text`."""
+    """One page of documents that match a filter and contain every term of `text`.
+
+    The `first` behind `after`; with `last`, so many that lead up to `before`, or to the end.
+    """
 
     filter: Filter
     text: str | None = None
     sort: Sort = Sort.RELEVANCE
     first: int = 20
     after: SearchPosition | None = None
+    last: int | None = None
+    before: SearchPosition | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,7 @@ class SearchPage:
     positions: Sequence[SearchPosition]
     total: int
     has_next: bool
+    has_previous: bool
 
 
 class FacetField(enum.Enum):

@@ -23,6 +23,8 @@ def page_of(mirror: Mirror, request: SearchRequest, match: TextMatch | None, as_
         request.sort,
         request.first,
         request.after,
+        last=request.last,
+        before=request.before,
         pay=request.filter.pay,
         relevance=None if match is None else match.relevance,
     )

@@ -31,6 +31,18 @@ After: TypeAlias = Annotated[
         description="Go on after this cursor of the same list, e.g. the last `endCursor`. It lives 24 hours."
     ),
 ]
+Last: TypeAlias = Annotated[
+    int | None,
+    strawberry.argument(
+        description="How many from the end, or before `before`, from 1 to 100, e.g. `10`; `first` does not count then."
+    ),
+]
+Before: TypeAlias = Annotated[
+    str | None,
+    strawberry.argument(
+        description="Go back from this cursor of the same list, e.g. the first `startCursor`. It goes with `last`."
+    ),
+]
 Query: TypeAlias = Annotated[
     str | None,
     strawberry.argument(description='Every word must occur in title, skills or description, e.g. `"c++ robotics"`.'),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import strawberry
 from strawberry import UNSET
 
-from gateway.graphql.arguments import After, First, JobFilterArgument, Jobs
+from gateway.graphql.arguments import After, Before, First, JobFilterArgument, Jobs, Last
 from gateway.graphql.context import Info
 from gateway.graphql.ids import NodeType, relay_id
+from gateway.graphql.inputs import window
 from gateway.graphql.node import Node
 
 
@@ -26,10 +27,12 @@ class Client(Node):
         filter: JobFilterArgument = UNSET,  # noqa: A002 — the contract's name
         first: First = 20,
         after: After = UNSET,
+        last: Last = UNSET,
+        before: Before = UNSET,
     ) -> Jobs | None:
         from gateway.graphql.listing import jobs_of_client
 
-        return await jobs_of_client(info.context, self.client_id, filter, first, after)
+        return await jobs_of_client(info.context, self.client_id, filter, window(first, after, last, before))
 
 
 def client_from(client_id: str) -> Client:

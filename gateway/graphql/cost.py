@@ -107,14 +107,19 @@ class _Sizes:
             return self._listed(arguments.get("representations"))
         if "first" not in field.args:
             return 1
-        match arguments.get("first"):
+        last = self._number(arguments.get("last"))
+        rows = self._number(arguments.get("first")) if last is None else last
+        return max(1, min(MAX_PAGE, MAX_PAGE // 5 if rows is None else rows))  # None: the default of every long list
+
+    def _number(self, argument: ValueNode | None) -> int | None:
+        """The value of a whole number; None when there is none."""
+        match argument:
             case IntValueNode(value=digits):
-                rows = int(digits)
+                return int(digits)
             case VariableNode(name=name) if isinstance(found := self._variables.get(name.value), int):
-                rows = found
+                return found
             case _:
-                rows = MAX_PAGE // 5  # the default of every long list
-        return max(1, min(MAX_PAGE, rows))
+                return None
 
     def _listed(self, argument: ValueNode | None) -> int:
         """How many values an argument lists; one that is no list is taken for a list of itself."""

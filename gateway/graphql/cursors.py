@@ -94,14 +94,17 @@ def encode_search(cursor: SearchCursor, now_ms: int) -> str:
     return _pack([_SEARCH, now_ms, cursor.position.value, cursor.position.id, cursor.digest])
 
 
-def decode_search(cursor: str, digest: str, now_ms: int) -> SearchPosition:
-    """The place a search's cursor names. Raises BadInputError (torn, of another list), CursorExpiredError."""
-    match _unpack(cursor, _SEARCH, now_ms):
+def decode_search(cursor: str, digest: str, now_ms: int, name: str = "after") -> SearchPosition:
+    """The place a search's cursor names; `name` is the argument's, for the errors.
+
+    Raises BadInputError (torn, of another list), CursorExpiredError.
+    """
+    match _unpack(cursor, _SEARCH, now_ms, name):
         case [None | int() | float() as value, str(id_), str(given)]:
             if given != digest:
-                raise _foreign()
+                raise _foreign(name)
             return SearchPosition(None if value is None else float(value), id_)
-    raise _torn()
+    raise _torn(name)
 
 
 def encode_interaction(cursor: InteractionCursor, now_ms: int) -> str:
@@ -109,14 +112,14 @@ def encode_interaction(cursor: InteractionCursor, now_ms: int) -> str:
     return _pack([_INTERACTIONS, now_ms, cursor.seq, cursor.digest])
 
 
-def decode_interaction(cursor: str, digest: str, now_ms: int) -> int:
+def decode_interaction(cursor: str, digest: str, now_ms: int, name: str = "after") -> int:
     """The seq an interactions cursor names. Raises BadInputError (torn, of another list), CursorExpiredError."""
-    match _unpack(cursor, _INTERACTIONS, now_ms):
+    match _unpack(cursor, _INTERACTIONS, now_ms, name):
         case [int(seq), str(given)]:
             if given != digest:
-                raise _foreign()
+                raise _foreign(name)
             return seq
-    raise _torn()
+    raise _torn(name)
 
 
 def encode_token(token: ConsistencyToken) -> str:
@@ -145,26 +148,26 @@ def _load(text: str) -> Any:
         return None
 
 
-def _unpack(cursor: str, kind: str, now_ms: int) -> list[Any]:
+def _unpack(cursor: str, kind: str, now_ms: int, name: str = "after") -> list[Any]:
     match _load(cursor):
         case [str(given), int(issued_ms), *values]:
             if given != kind:
-                raise _foreign()
+                raise _foreign(name)
             if now_ms - issued_ms > LIFETIME_MS:
                 raise CursorExpiredError(
-                    "after: cursors live 24 hours and this one is older; start again without `after`"
+                    f"{name}: cursors live 24 hours and this one is older; start again without `{name}`"
                 )
             return values
-    raise _torn()
+    raise _torn(name)
 
 
-def _torn() -> BadInputError:
+def _torn(name: str = "after") -> BadInputError:
     return BadInputError(
-        "after: expected a cursor of this list (`endCursor` or an edge's `cursor`), unchanged; it is torn"
+        f"{name}: expected a cursor of this list (`endCursor` or an edge's `cursor`), unchanged; it is torn"
     )
 
 
-def _foreign() -> BadInputError:
+def _foreign(name: str) -> BadInputError:
     return BadInputError(
-        "after: this cursor belongs to another list; expected one of the same list, filter, query and sort"
+        f"{name}: this cursor belongs to another list; expected one of the same list, filter, query and sort"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from strawberry import UNSET
@@ -30,6 +31,34 @@ def page_size(first: int | None, default: int, *, name: str = "first") -> int:
     if not 1 <= wanted <= MAX_PAGE:
         raise BadInputError(f"{name} must be between 1 and {MAX_PAGE}; got {wanted}")
     return wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which page of a list: `size` items behind a cursor, or those that lead up to one. None: from that end."""
+
+    size: int
+    cursor: str | None
+    is_backward: bool = False
+
+    @property
+    def cursor_name(self) -> str:
+        """The argument that it came in."""
+        return "before" if self.is_backward else "after"
+
+
+def window(first: int | None, after: str | None, last: int | None, before: str | None, default: int = 20) -> Window:
+    """The page that was asked for. Raises BadInputError for one that goes both ways.
+
+    `first` has a default in the schema, which is why it cannot contradict `last`.
+    """
+    if given(last) is None:
+        if given(before) is not None:
+            raise BadInputError("before goes with `last`: how many that lead up to it; with `first` send `after`")
+        return Window(page_size(first, default), given(after))
+    if given(after) is not None:
+        raise BadInputError("after goes with `first`: send `last` with `before`, or neither of the two cursors")
+    return Window(page_size(last, default, name="last"), given(before), is_backward=True)
 
 
 def query_text(query: str | None) -> str | None:

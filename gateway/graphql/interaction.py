@@ -8,7 +8,7 @@ import strawberry
 
 from gateway.graphql.context import Context
 from gateway.graphql.cursors import InteractionCursor, decode_interaction, digest_of, encode_interaction
-from gateway.graphql.inputs import given, page_size
+from gateway.graphql.inputs import Window, given
 from gateway.graphql.job import Job, job_from
 from gateway.graphql.node import PageInfo
 from gateway.graphql.scalars import DateTime
@@ -56,34 +56,37 @@ async def interactions(
     kind: Kind,
     subject_id: str,
     types: Sequence[EventType] | None,
-    first: int | None,
-    after: str | None,
+    window: Window,
 ) -> InteractionConnection:
     """One page of a subject's events by seq, newest first, undo events among them.
 
     Events with somebody who was deleted are left out, as there is nothing to show for them.
     """
-    size, wanted, cursor = page_size(first, 20), frozenset(given(types) or ()), given(after)
+    wanted, cursor = frozenset(given(types) or ()), window.cursor
     digest = digest_of(kind, subject_id, sorted(kind.value for kind in wanted))
-    before = None if cursor is None else decode_interaction(cursor, digest, context.now_ms)
+    seq = None if cursor is None else decode_interaction(cursor, digest, context.now_ms, window.cursor_name)
     loaders = context.loaders
     history = loaders.impressions_by_subject if EventType.IMPRESSION in wanted else loaders.history_by_subject
     events = [
         event
-        for event in reversed(await history.get(SubjectKey(kind, subject_id)))
-        if (not wanted or event.type in wanted) and (before is None or event.seq < before)
+        for event in await history.get(SubjectKey(kind, subject_id))
+        if (not wanted or event.type in wanted)
+        and (seq is None or (event.seq > seq if window.is_backward else event.seq < seq))
     ]
-    nodes, has_next = await _first_shown(context, events, size)
+    ways = events if window.is_backward else events[::-1]
+    nodes, has_more = await _first_shown(context, ways, window.size)
+    if window.is_backward:
+        nodes.reverse()
     edges = [
-        InteractionEdge(cursor=encode_interaction(InteractionCursor(seq, digest), context.now_ms), node=node)
-        for seq, node in nodes
+        InteractionEdge(cursor=encode_interaction(InteractionCursor(own, digest), context.now_ms), node=node)
+        for own, node in nodes
     ]
     return InteractionConnection(
         edges=edges,
         nodes=[edge.node for edge in edges],
         page_info=PageInfo(
-            has_next_page=has_next,
-            has_previous_page=before is not None,
+            has_next_page=cursor is not None if window.is_backward else has_more,
+            has_previous_page=has_more if window.is_backward else cursor is not None,
             start_cursor=edges[0].cursor if edges else None,
             end_cursor=edges[-1].cursor if edges else None,
         ),

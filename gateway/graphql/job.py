@@ -8,10 +8,12 @@ from strawberry import UNSET
 from gateway.graphql.arguments import (
     After,
     AttributeNames,
+    Before,
     EventTypes,
     First,
     Interactions,
     JobFilterArgument,
+    Last,
     OptionsArgument,
     Query,
     RecommendedJobs,
@@ -21,6 +23,7 @@ from gateway.graphql.arguments import (
 from gateway.graphql.client import Client, client_from
 from gateway.graphql.context import Info
 from gateway.graphql.ids import NodeType, relay_id
+from gateway.graphql.inputs import window
 from gateway.graphql.node import Node
 from gateway.graphql.scalars import DateTime
 from gateway.graphql.values import Attribute, Budget, attributes_from, budget_from
@@ -81,11 +84,17 @@ class Job(Node):
 
     @strawberry.field(description="What happened with this job, newest first, e.g. `types: [APPLY]`.")
     async def interactions(
-        self, info: Info, types: EventTypes = UNSET, first: First = 20, after: After = UNSET
+        self,
+        info: Info,
+        types: EventTypes = UNSET,
+        first: First = 20,
+        after: After = UNSET,
+        last: Last = UNSET,
+        before: Before = UNSET,
     ) -> Interactions | None:
         from gateway.graphql.interaction import interactions
 
-        return await interactions(info.context, Kind.JOB, self.job_id, types, first, after)
+        return await interactions(info.context, Kind.JOB, self.job_id, types, window(first, after, last, before))
 
 
 def job_from(document: domain.Job) -> Job:

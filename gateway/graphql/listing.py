@@ -14,7 +14,7 @@ from gateway.graphql.cursors import SearchCursor, decode_search, digest_of, enco
 from gateway.graphql.facet import Attributes, Facet, Fields, Size
 from gateway.graphql.filters import JobFilter, TalentFilter, job_filter, talent_filter
 from gateway.graphql.highlight import Highlight, highlights_from
-from gateway.graphql.inputs import given, page_size, query_text
+from gateway.graphql.inputs import Window, given, query_text
 from gateway.graphql.job import Job, job_from
 from gateway.graphql.node import PageInfo
 from gateway.graphql.talent import Talent, talent_from
@@ -88,11 +88,10 @@ async def search_talents(
     query: str | None,
     given_filter: TalentFilter | None,
     sort: Sort | None,
-    first: int | None,
-    after: str | None,
+    window: Window,
 ) -> TalentConnection:
     """One page of talents."""
-    request, digest = _request(context, Kind.TALENT, talent_filter(given_filter), query, sort, first, after)
+    request, digest = _request(context, Kind.TALENT, talent_filter(given_filter), query, sort, window)
     page, documents = await _search(context, Kind.TALENT, request)
     nodes = [talent_from(document) for _, document in documents]
     cursors = _cursors(page, [place for place, _ in documents], digest, context.now_ms)
@@ -105,14 +104,13 @@ async def search_jobs(
     query: str | None,
     given_filter: JobFilter | None,
     sort: Sort | None,
-    first: int | None,
-    after: str | None,
+    window: Window,
     *,
     of_client: str | None = None,
 ) -> JobConnection:
     """One page of jobs; `of_client` narrows it to one client's."""
     domain_filter = job_filter(given_filter, of_client=of_client)
-    request, digest = _request(context, Kind.JOB, domain_filter, query, sort, first, after)
+    request, digest = _request(context, Kind.JOB, domain_filter, query, sort, window)
     page, documents = await _search(context, Kind.JOB, request)
     nodes = [job_from(document) for _, document in documents]
     cursors = _cursors(page, [place for place, _ in documents], digest, context.now_ms)
@@ -121,10 +119,10 @@ async def search_jobs(
 
 
 async def jobs_of_client(
-    context: Context, client_id: str, given_filter: JobFilter | None, first: int | None, after: str | None
+    context: Context, client_id: str, given_filter: JobFilter | None, window: Window
 ) -> JobConnection:
     """One page of a client's jobs, newest first."""
-    return await search_jobs(context, None, given_filter, Sort.NEWEST, first, after, of_client=client_id)
+    return await search_jobs(context, None, given_filter, Sort.NEWEST, window, of_client=client_id)
 
 
 def _request(
@@ -133,15 +131,15 @@ def _request(
     domain_filter: Filter,
     query: str | None,
     sort: Sort | None,
-    first: int | None,
-    after: str | None,
+    window: Window,
 ) -> tuple[SearchRequest, str]:
     """The search and the digest that its cursors carry."""
-    text, order, cursor = query_text(query), given(sort) or Sort.RELEVANCE, given(after)
+    text, order, cursor = query_text(query), given(sort) or Sort.RELEVANCE, window.cursor
     digest = digest_of(kind, domain_filter, text, order)
-    position = None if cursor is None else decode_search(cursor, digest, context.now_ms)
-    size = page_size(first, 20)
-    return SearchRequest(filter=domain_filter, text=text, sort=order, first=size, after=position), digest
+    place = None if cursor is None else decode_search(cursor, digest, context.now_ms, window.cursor_name)
+    if window.is_backward:
+        return SearchRequest(domain_filter, text, order, last=window.size, before=place), digest
+    return SearchRequest(domain_filter, text, order, window.size, place), digest
 
 
 _Placed = tuple[int, Any]
@@ -163,7 +161,7 @@ def _rest(request: SearchRequest, page: SearchPage, cursors: Sequence[str]) -> d
         "request": request,
         "page_info": PageInfo(
             has_next_page=page.has_next,
-            has_previous_page=request.after is not None,
+            has_previous_page=page.has_previous,
             start_cursor=cursors[0] if cursors else None,
             end_cursor=cursors[-1] if cursors else None,
         ),

@@ -10,8 +10,10 @@ from strawberry import UNSET
 
 from gateway.graphql.arguments import (
     After,
+    Before,
     First,
     JobFilterArgument,
+    Last,
     OptionsArgument,
     TalentFilterArgument,
 )
@@ -21,6 +23,7 @@ from gateway.graphql.context import Context, Info
 from gateway.graphql.explanation import Explanation, explanation_from
 from gateway.graphql.filters import job_filter, talent_filter
 from gateway.graphql.ids import NodeType, own_id, parse_relay_id
+from gateway.graphql.inputs import window
 from gateway.graphql.job import Job, job_from
 from gateway.graphql.listing import JobConnection, TalentConnection, search_jobs, search_talents
 from gateway.graphql.node import Node
@@ -120,9 +123,11 @@ class Query:
         sort: Sort = SortOrder.RELEVANCE,
         first: First = 20,
         after: After = UNSET,
+        last: Last = UNSET,
+        before: Before = UNSET,
     ) -> TalentConnection | None:
         info.context.viewer.require(Permission.READ)
-        return await search_talents(info.context, query, filter, sort, first, after)
+        return await search_talents(info.context, query, filter, sort, window(first, after, last, before))
 
     @strawberry.field(description='Search jobs, e.g. `jobs(query: "go", filter: { isRemote: true }, sort: NEWEST)`.')
     async def jobs(
@@ -133,9 +138,11 @@ class Query:
         sort: Sort = SortOrder.RELEVANCE,
         first: First = 20,
         after: After = UNSET,
+        last: Last = UNSET,
+        before: Before = UNSET,
     ) -> JobConnection | None:
         info.context.viewer.require(Permission.READ)
-        return await search_jobs(info.context, query, filter, sort, first, after)
+        return await search_jobs(info.context, query, filter, sort, window(first, after, last, before))
 
     @strawberry.field(
         description="Jobs for anybody, known or not: an unknown talent gets what is popular, a profile what fits it, "

@@ -92,7 +92,10 @@ class RecommendedTalentEdge:
         return await info.context.loaders.interactions_by_edge.get((self.page, self.item))
 
 
-@strawberry.type(description="Jobs, best first, e.g. `recommendedJobs(first: 10) { nodes { title } }`.")
+@strawberry.type(
+    description="Jobs, best first, e.g. `recommendedJobs(first: 10) { nodes { title } }`. Read from its top on: there "
+    "is no `last`, because what lies above a page is on the screen already, or was dismissed since."
+)
 class RecommendedJobConnection:
     """One page, resolved whole before its fields are."""
 
@@ -117,7 +120,10 @@ class RecommendedJobConnection:
         return await _facets(info.context, Kind.JOB, self.page, fields, attributes, size)
 
 
-@strawberry.type(description="Talents, best first, e.g. `recommendedTalents(first: 10) { nodes { title } }`.")
+@strawberry.type(
+    description="Talents, best first, e.g. `recommendedTalents(first: 10) { nodes { title } }`. Read from its top on: "
+    "there is no `last`, because what lies above a page is on the screen already, or was dismissed since."
+)
 class RecommendedTalentConnection:
     """One page, resolved whole before its fields are."""
 

@@ -8,10 +8,12 @@ from strawberry import UNSET
 from gateway.graphql.arguments import (
     After,
     AttributeNames,
+    Before,
     EventTypes,
     First,
     Interactions,
     JobFilterArgument,
+    Last,
     OptionsArgument,
     Query,
     RecommendedJobs,
@@ -20,6 +22,7 @@ from gateway.graphql.arguments import (
 )
 from gateway.graphql.context import Info
 from gateway.graphql.ids import NodeType, relay_id
+from gateway.graphql.inputs import window
 from gateway.graphql.node import Node
 from gateway.graphql.scalars import DateTime
 from gateway.graphql.values import Attribute, Money, attributes_from, money_from
@@ -75,11 +78,17 @@ class Talent(Node):
 
     @strawberry.field(description="What happened with this talent, newest first, e.g. `types: [SAVE]`.")
     async def interactions(
-        self, info: Info, types: EventTypes = UNSET, first: First = 20, after: After = UNSET
+        self,
+        info: Info,
+        types: EventTypes = UNSET,
+        first: First = 20,
+        after: After = UNSET,
+        last: Last = UNSET,
+        before: Before = UNSET,
     ) -> Interactions | None:
         from gateway.graphql.interaction import interactions
 
-        return await interactions(info.context, Kind.TALENT, self.talent_id, types, first, after)
+        return await interactions(info.context, Kind.TALENT, self.talent_id, types, window(first, after, last, before))
 
 
 def talent_from(document: domain.Talent) -> Talent:

@@ -609,6 +609,11 @@ async def test_every_answer_is_what_brute_force_gives(engine: Engine, data: st.D
             break
         after = page.positions[-1]
     assert seen == [one.ordinal for one in in_order]
+    start = len(seen) - len(page.ordinals)
+    before = page.positions[0] if page.positions else None
+    (back,) = await store.search(kind, [SearchRequest(wanted, text, sort, last=count, before=before)], NOW_MS)
+    assert list(back.ordinals) == seen[max(0, start - count) : start]
+    assert back.has_previous == (start > count)
 
     names: list[Any] = [field for field in FacetField if field is not FacetField.PAY]
     request = FacetRequest(wanted, text, tuple(names), ("size",), size=3)

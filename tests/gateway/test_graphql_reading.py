@@ -171,6 +171,69 @@ async def test_pages_join_to_the_whole_list_without_repeat_or_gap(market: Served
     assert len(set(small)) == len(small) > 20
 
 
+BACKWARD = {
+    "search": "jobs(sort: PAY_DESC, PAGE)",
+    "text": 'jobs(query: "project", PAGE)',
+    "talents": "talents(sort: NEWEST, PAGE)",
+    "client": 'client(clientId: "c1") { jobs(PAGE)',
+    "events of a talent": 'talent(talentId: "t3") { interactions(PAGE)',
+    "events of a job": 'job(jobId: "j22") { interactions(PAGE)',
+}
+
+
+@pytest.mark.parametrize("name", BACKWARD)
+async def test_a_list_read_from_its_end_is_the_list(market: ServedMarket, name: str) -> None:
+    info = "edges { cursor } pageInfo { hasNextPage hasPreviousPage startCursor endCursor }"
+
+    async def page(arguments: str) -> Any:
+        field = BACKWARD[name].replace("PAGE", arguments)
+        data: Any = await market.data(f"{{ {field} {{ {info} }} {'}' * (field.count('{') - field.count('}'))} }}")
+        while "edges" not in data:
+            data = next(iter(data.values()))
+        return data
+
+    whole = [edge["cursor"] for edge in (await page("first: 100"))["edges"]]
+    found: list[str] = []
+    before = ""
+    while True:
+        data = await page(f"last: 2{before}")
+        own = [edge["cursor"] for edge in data["edges"]]
+        assert data["pageInfo"]["hasNextPage"] == (len(found) > 0)
+        assert (data["pageInfo"]["startCursor"], data["pageInfo"]["endCursor"]) == (own[0], own[-1])
+        found[:0] = own
+        if not data["pageInfo"]["hasPreviousPage"]:
+            break
+        before = f', before: "{own[0]}"'
+    assert found == whole
+    assert len(found) > 2
+
+
+async def test_a_page_leads_one_way(market: ServedMarket) -> None:
+    cursor = (await market.data("{ jobs(first: 3) { pageInfo { endCursor } } }"))["jobs"]["pageInfo"]["endCursor"]
+    for arguments, said in (
+        (f'before: "{cursor}"', "before goes with `last`"),
+        (f'last: 2, after: "{cursor}"', "after goes with `first`"),
+        ("last: 0", "last must be between 1 and 100; got 0"),
+        ('last: 2, before: "torn"', "before: expected a cursor"),
+    ):
+        answer = await market.ask(f"{{ jobs({arguments}) {{ totalCount }} }}")
+        assert [error["extensions"]["code"] for error in answer["errors"]] == ["BAD_USER_INPUT"]
+        assert said in answer["errors"][0]["message"]
+    # what clients send that spell out every argument
+    both = f'{{ jobs(first: null, after: null, last: 2, before: "{cursor}") {{ nodes {{ jobId }} }} }}'
+    assert len((await market.data(both))["jobs"]["nodes"]) == 2
+
+
+async def test_something_comes_before_a_page_as_long_as_it_is_there(market: ServedMarket) -> None:
+    query = "{ jobs(filter: { ids: IDS }, PAGE) { nodes { jobId } pageInfo { hasPreviousPage endCursor } } }"
+    asked = query.replace("IDS", '["j1", "j2"]')
+    cursor = (await market.data(asked.replace("PAGE", "first: 1")))["jobs"]["pageInfo"]["endCursor"]
+    behind = asked.replace("PAGE", f'after: "{cursor}"')
+    assert (await market.data(behind))["jobs"]["pageInfo"]["hasPreviousPage"] is True
+    await market.catalogue.delete(Kind.JOB, "j1")
+    assert (await market.data(behind))["jobs"]["pageInfo"]["hasPreviousPage"] is False
+
+
 async def test_ranks_count_on_across_pages_and_scores_fall(market: ServedMarket) -> None:
     field = f"""talent(talentId: "t3") {{ recommendedJobs(PAGE) {{
                   edges {{ cursor rank score node {{ jobId }} }} {PAGE_INFO} }} }}"""

@@ -71,7 +71,16 @@ def test_what_is_served_beyond_the_contract_is_optional_and_listed_here() -> Non
     extra = {path for path in set(shape(SERVED)) - set(shape(CONTRACT)) if path.partition(".")[0] not in SUBSCRIPTIONS}
     highlights = {path for path in extra if path.split(".")[0] in ("Highlight", "HighlightField", "TextRange")}
     assert len(highlights) == 13
-    assert extra - highlights == {
+    backward = {path for path in extra if path.endswith(("(last)", "(before)"))}
+    assert {path.rpartition("(")[0] for path in backward} == {
+        "Query.talents",
+        "Query.jobs",
+        "Client.jobs",
+        "Talent.interactions",
+        "Job.interactions",
+    }
+    assert len(backward) == 10
+    assert extra - highlights - backward == {
         "TalentInput.updatedAt",
         "JobInput.updatedAt",
         "WatchedSubject oneOf",

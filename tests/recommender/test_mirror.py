@@ -130,19 +130,36 @@ def test_pages_follow_each_other_in_the_order_of_brute_force(
         assert page.total == len(documents)
         seen.extend(page.ordinals)
         assert page.has_next == (len(seen) < len(documents))
+        assert page.has_previous == (len(seen) > len(page.ordinals))
         if not page.has_next:
             break
         assert len(page.ordinals) == first
         after = page.positions[-1]
     assert seen == [document.ordinal for document in expected]
 
+    back: list[int] = []
+    before: SearchPosition | None = None
+    while True:
+        page = mirror.page(everything, sort, 1, last=first, before=before, pay=pay)
+        assert page.total == len(documents)
+        assert page.has_next == (len(back) > 0)
+        back[:0] = page.ordinals
+        assert page.has_previous == (len(back) < len(documents))
+        if not page.has_previous:
+            break
+        assert len(page.ordinals) == first
+        before = page.positions[0]
+    assert back == seen
 
-def test_a_page_can_begin_behind_an_id_that_no_longer_exists() -> None:
+
+def test_a_page_can_begin_behind_an_id_that_no_longer_exists_and_end_before_it() -> None:
     mirror = mirror_of(job(1, job_id="a"), job(2, job_id="b"), job(3, job_id="d"))
     mirror.apply(Changes(2, (), [2]))
     for gone in ("b", "c"):
         page = mirror.page(BitMap([1, 3]), Sort.RELEVANCE, 5, SearchPosition(None, gone))
-        assert list(page.ordinals) == [3]
+        assert (list(page.ordinals), page.has_next, page.has_previous) == ([3], False, True)
+        page = mirror.page(BitMap([1, 3]), Sort.RELEVANCE, 5, last=5, before=SearchPosition(None, gone))
+        assert (list(page.ordinals), page.has_next, page.has_previous) == ([1], True, False)
 
 
 def test_eligible_jobs_are_open_and_not_expired_at_the_moment() -> None:
