@@ -12,10 +12,11 @@ import scipy.sparse as sp
 from recommender import metrics
 from recommender.baselines import Scorer, Scores
 from recommender.interactions import affinity
-from recommender.metrics import PerTalent
+from recommender.metrics import Lists, PerTalent
 from recommender.splits import Split
 
 DEFAULT_KS = (10, 20, 100)
+NEW_BELOW = 5  # talents, or jobs of a history: below, neighbours and factors know next to nothing
 MAX_TALENTS = 5_000  # evaluated; the standard error of a mean in [0, 1] is then at most 0.0071
 _BATCH_CELLS = 16_000_000  # scores of one batch: 64 MB
 _SHALLOWEST = 4  # columns to a group; below, grouping saves nothing
@@ -28,7 +29,9 @@ class Trial:
     talents: rows of the tables' talent ids, those asked. seen: talents × jobs, any event before the cut, never
     recommended. relevance: one row per asked talent. candidates: mask of the jobs known at the cut, which coverage and
     Gini count over. left_out: talents with something to find but no positive history, or only jobs unknown at the cut.
-    population: talents that could have been asked; more than were when they are a sample.
+    population: talents that could have been asked; more than were when they are a sample. history: how many jobs each
+    asked talent had acted on at the cut, popularity: how many talents had acted on each job, both of positive weight;
+    knowing: how many talents had acted on any, at least 1.
     """
 
     talents: npt.NDArray[np.intp]
@@ -37,12 +40,21 @@ class Trial:
     candidates: npt.NDArray[np.bool_]
     left_out: int
     population: int
+    history: npt.NDArray[np.int64]
+    popularity: npt.NDArray[np.int64]
+    knowing: int
 
     @property
     def relevant(self) -> npt.NDArray[np.int64]:
         """How many jobs each asked talent could find; at least 1."""
         counts: npt.NDArray[np.int64] = np.diff(self.relevance.indptr).astype(np.int64)
         return counts
+
+    @property
+    def self_information(self) -> npt.NDArray[np.float64]:
+        """Of each job, in bits: log2(talents with a history / those of them who acted on it, one at least)."""
+        information: npt.NDArray[np.float64] = np.log2(self.knowing / np.maximum(self.popularity, 1))
+        return information
 
 
 def build_trial(split: Split, max_talents: int = MAX_TALENTS, seed: int = 0) -> Trial:
@@ -59,7 +71,8 @@ def build_trial(split: Split, max_talents: int = MAX_TALENTS, seed: int = 0) -> 
         (np.ones(len(split.train), dtype=np.float32), (split.train.talent, split.train.job)), shape=known.shape
     )
     seen.data[:] = 1
-    candidates = np.bincount(known.indices, minlength=known.shape[1]) > 0
+    popularity = np.bincount(known.indices, minlength=known.shape[1]).astype(np.int64)
+    candidates = popularity > 0
     fresh = wanted.astype(bool).astype(np.float32)
     rows = np.repeat(np.arange(fresh.shape[0]), np.diff(fresh.indptr))
     old = np.asarray(seen[rows, fresh.indices]).ravel() > 0 if fresh.nnz else np.empty(0, dtype=bool)
@@ -68,14 +81,25 @@ def build_trial(split: Split, max_talents: int = MAX_TALENTS, seed: int = 0) -> 
     with_something = int(np.count_nonzero(np.diff(fresh.indptr)))
     fresh.data[~candidates[fresh.indices]] = 0
     fresh.eliminate_zeros()
-    talents = np.flatnonzero((np.diff(fresh.indptr) > 0) & (np.diff(known.indptr) > 0))
+    history = np.diff(known.indptr).astype(np.int64)
+    talents = np.flatnonzero((np.diff(fresh.indptr) > 0) & (history > 0))
     population = len(talents)
     if population > max_talents:
         talents = np.sort(np.random.default_rng(seed).choice(talents, max_talents, replace=False))
-    return Trial(talents, seen, fresh[talents], candidates, with_something - population, population)
+    return Trial(
+        talents,
+        seen,
+        fresh[talents],
+        candidates,
+        with_something - population,
+        population,
+        history[talents],
+        popularity,
+        max(int(np.count_nonzero(history)), 1),
+    )
 
 
-def top_lists(scorer: Scorer, trial: Trial, k: int) -> metrics.Lists:
+def top_lists(scorer: Scorer, trial: Trial, k: int) -> Lists:
     """The k best unseen jobs of each asked talent (talents × k rows of jobs), ties to the lower row, padded with -1.
 
     So the first 20 of 100 are the same as the 20 best.
@@ -138,15 +162,21 @@ def _first_of_ties(scores: Scores, best: npt.NDArray[np.intp]) -> npt.NDArray[np
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What one algorithm reached. by_talent: recall@k, ndcg@k and map@k of each asked talent, whose means are among
-    `metrics`, beside coverage@k and gini@k over the known jobs."""
+    """What one algorithm reached, and by which lists. by_talent: recall@k, ndcg@k and map@k of each asked talent, whose
+    means are among `metrics`, beside what is measured of all lists together; see `measure`."""
 
     metrics: dict[str, float]
     by_talent: dict[str, PerTalent]
+    lists: Lists
 
 
-def measure(lists: metrics.Lists, trial: Trial, ks: Sequence[int] = DEFAULT_KS) -> Outcome:
-    """Everything that is measured of some lists."""
+def measure(lists: Lists, trial: Trial, ks: Sequence[int] = DEFAULT_KS, traits: sp.csr_matrix | None = None) -> Outcome:
+    """Everything that is measured of some lists.
+
+    Of each talent recall@k, ndcg@k and map@k; of all together coverage@k and gini@k over the known jobs, novelty@k,
+    new@k, the share of places that hold jobs fewer than NEW_BELOW talents had acted on, and, with traits of the jobs
+    (see metrics.diversity) in at least one list, diversity@k.
+    """
     hits = metrics.hits_of(lists, trial.relevance)
     measured: dict[str, float] = {}
     by_talent: dict[str, PerTalent] = {}
@@ -161,15 +191,23 @@ def measure(lists: metrics.Lists, trial: Trial, ks: Sequence[int] = DEFAULT_KS) 
             measured[f"{name}@{k}"] = float(values.mean()) if len(values) else 0.0
         measured[f"coverage@{k}"] = metrics.coverage(shown)
         measured[f"gini@{k}"] = metrics.gini(shown)
-    return Outcome(measured, by_talent)
+        measured[f"novelty@{k}"] = metrics.novelty(lists, k, trial.self_information)
+        measured[f"new@{k}"] = metrics.share_shown(lists, k, trial.popularity < NEW_BELOW)
+        diversity = None if traits is None else metrics.diversity(lists, k, traits)
+        if diversity is not None:
+            measured[f"diversity@{k}"] = diversity
+    return Outcome(measured, by_talent, lists)
 
 
 def evaluate(
-    algorithms: Mapping[str, Callable[[], Scorer]], trial: Trial, ks: Sequence[int] = DEFAULT_KS
+    algorithms: Mapping[str, Callable[[], Scorer]],
+    trial: Trial,
+    ks: Sequence[int] = DEFAULT_KS,
+    traits: sp.csr_matrix | None = None,
 ) -> Iterator[tuple[str, Outcome]]:
     """What each algorithm reaches, one after the other; each is built when its turn comes and dropped after it."""
     for name, build in algorithms.items():
-        yield name, measure(top_lists(build(), trial, max(ks)), trial, ks)
+        yield name, measure(top_lists(build(), trial, max(ks)), trial, ks, traits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,10 +233,15 @@ def leads(outcomes: Mapping[str, Outcome], name: str, ks: Sequence[int], seed: i
     found = []
     for metric in (f"{kind}@{k}" for k in ks for kind in ("recall", "ndcg")):
         best = max(others, key=lambda other: outcomes[other].metrics[metric])
-        difference = outcomes[name].by_talent[metric] - outcomes[best].by_talent[metric]
-        ((low, high),) = metrics.bootstrap_intervals(difference[:, None], seed).tolist()
-        found.append(Lead(metric, best, float(difference.mean()), low, high))
+        found.append(lead_over(metric, best, outcomes[name].by_talent[metric], outcomes[best].by_talent[metric], seed))
     return found
+
+
+def lead_over(metric: str, other: str, ours: PerTalent, theirs: PerTalent, seed: int = 0) -> Lead:
+    """Of one algorithm over another, from what the same talents gained by both."""
+    difference = ours - theirs
+    ((low, high),) = metrics.bootstrap_intervals(difference[:, None], seed).tolist()
+    return Lead(metric, other, float(difference.mean()), low, high)
 
 
 def intervals(outcome: Outcome, seed: int = 0) -> dict[str, tuple[float, float]]:
@@ -216,7 +259,7 @@ class ServedRow:
     order: float
 
 
-def lists_served(rows: Iterable[ServedRow], split: Split, trial: Trial, k: int) -> metrics.Lists:
+def lists_served(rows: Iterable[ServedRow], split: Split, trial: Trial, k: int) -> Lists:
     """The served lists of the asked talents (talents × k rows of jobs), as `top_lists` gives ours.
 
     Jobs that the talent had seen before the cut are passed over, as ours pass over them; a job unknown to the log

@@ -85,6 +85,60 @@ def gini(counts: npt.NDArray[np.int64]) -> float:
     return float((ranks * np.sort(counts)).sum() / (size * total))
 
 
+def lorenz(counts: npt.NDArray[np.int64], points: int = 21) -> npt.NDArray[np.float64]:
+    """Share of all exposure that the least shown 0, 5, … 100 % of the jobs have together; the diagonal is equality.
+
+    Shapes: counts (jobs,), the answer (points,), rising from 0 to 1; zeros when nothing is shown.
+    Source: Lorenz, Publications of the American Statistical Association, 1905.
+    """
+    held = np.concatenate([[0], np.cumsum(np.sort(counts))]).astype(np.float64)
+    shares: npt.NDArray[np.float64] = np.interp(
+        np.linspace(0, len(counts), points), np.arange(len(held)), held / max(held[-1], 1)
+    )
+    return shares
+
+
+def novelty(lists: Lists, k: int, self_information: npt.NDArray[np.float64]) -> float:
+    """Mean self-information, in bits, of what the first k places show: log2(talents / talents who acted on the job).
+
+    Shapes: self_information (jobs,). 0 when nothing is shown; rows outside the jobs are passed over.
+    Source: Zhou et al., PNAS 2010; mean self-information in Vargas & Castells, RecSys 2011.
+    """
+    shown = lists[:, :k]
+    known = shown[(shown >= 0) & (shown < len(self_information))]
+    return float(self_information[known].mean()) if len(known) else 0.0
+
+
+def share_shown(lists: Lists, k: int, which: npt.NDArray[np.bool_]) -> float:
+    """Share of the filled first k places that hold one of the jobs of a mask; 0 when nothing is shown."""
+    shown = lists[:, :k][lists[:, :k] >= 0]
+    inside = shown[shown < len(which)]
+    return float(np.count_nonzero(which[inside]) / len(shown)) if len(shown) else 0.0
+
+
+def diversity(lists: Lists, k: int, traits: sp.csr_matrix) -> float | None:
+    """Intra-list diversity: 1 − the mean cosine of the traits of all pairs in the first k places, mean over the lists.
+
+    traits: jobs × traits, rows of length 1, or empty where nothing is known of a job: such a job is passed over, as is
+    a list with fewer than two others. None when that leaves no list.
+    Source: Ziegler et al., WWW 2005, whose intra-list similarity this is one minus.
+    """
+    described = np.diff(traits.indptr) > 0
+    shown = lists[:, :k]
+    inside = (shown >= 0) & (shown < len(described))
+    inside[inside] = described[shown[inside]]
+    sizes = inside.sum(axis=1)
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    members = sp.csr_matrix((np.ones(starts[-1]), shown[inside], starts), shape=(len(lists), len(described)))
+    sums = members @ traits  # ‖Σ x‖² is n and twice the sum over pairs
+    squares = np.asarray(sums.multiply(sums).sum(axis=1), dtype=np.float64).ravel()
+    enough = sizes >= 2
+    if not enough.any():
+        return None
+    pairs = (sizes * (sizes - 1))[enough]
+    return float(np.mean(1 - (squares[enough] - sizes[enough]) / pairs))
+
+
 def bootstrap_intervals(values: npt.NDArray[np.float64], seed: int, share: float = 0.95) -> npt.NDArray[np.float64]:
     """Where means over talents lie, had other talents like these been asked: percentiles of resampled means.
 

@@ -5,45 +5,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table as RichTable
 
+from gateway.cli.compared import Comparison, document_of, print_comparison
 from recommender.errors import BadInputError
 
 if TYPE_CHECKING:
     from gateway.tuned import Tuned
     from gateway.wiring import Stores
-    from recommender.evaluation import Lead, Outcome, ServedRow, Trial
+    from recommender.comparison import Described
+    from recommender.documents import Kind
+    from recommender.evaluation import ServedRow
     from recommender.interactions import EventTable
     from recommender.recipe import Recipe
-    from recommender.splits import Split
 
 KS = (10, 20, 100)
-NAMES = {"popularity": "popularity", "item_knn": "item-kNN", "rp3beta": "RP3beta", "als": "ALS", "served": "served"}
-_LEAD_K = 20  # of the lines below the tables; the JSON has all
-_METRICS = (("recall", "Recall"), ("ndcg", "NDCG"), ("map", "MAP"), ("coverage", "coverage"), ("gini", "Gini"))
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What a comparison was made on and what came out. metrics: by algorithm, by `<metric>@<k>`.
-
-    intervals: of the means over talents, 95 %, the same way. leads: of the served score over the best of the others.
-    """
-
-    split: Split
-    trial: Trial
-    recipe: Recipe
-    metrics: Mapping[str, Mapping[str, float]]
-    intervals: Mapping[str, Mapping[str, tuple[float, float]]]
-    leads: Sequence[Lead]
+_READ_AT_ONCE = 1_000  # documents
 
 
 class Steps:
@@ -121,33 +103,54 @@ def compare(
     ks: Sequence[int],
     seed: int,
     shown: Steps,
-    against: Sequence[ServedRow] | None = None,
+    today: Mapping[Kind, Sequence[ServedRow]] | None = None,
     tuned: Tuned | None = None,
+    described: Mapping[Kind, Described] | None = None,
 ) -> Comparison:
-    """Choose hyper-parameters on the older part of the log, and measure every algorithm on the newer.
+    """Choose hyper-parameters on the older part of the log, and measure every algorithm on the newer, both ways.
 
-    against: lists served today, measured beside ours as "against". tuned: found by `tandem tune`, instead of a choice.
+    today: lists served today by what they hold, measured beside ours as "against"; those of talents have talents and
+    jobs in each other's place. tuned: found by `tandem tune`, instead of a choice. described: see `describe_items`.
     """
-    from recommender.evaluation import build_trial, evaluate, intervals, leads, lists_served, measure
+    from recommender.comparison import compare_one_way
+    from recommender.documents import Kind
+    from recommender.evaluation import build_trial, lists_served
     from recommender.splits import split_events
-    from recommender.training import contenders
+    from recommender.training import contenders_both_ways
 
     split = split_events(table, seed=seed)
-    trial = build_trial(split, seed=seed)
     recipe = recipe_for(split.train, tuned, seed, shown)
-    outcomes: dict[str, Outcome] = {}
-    if trial.population:
-        algorithms = contenders(split, recipe, seed=seed)
-        shown.show("Comparing algorithms", 0, len(algorithms))
-        for name, outcome in evaluate(algorithms, trial, ks):
-            outcomes[name] = outcome
-            shown.show("Comparing algorithms", len(outcomes), len(algorithms))
-    found = leads(outcomes, "served", ks, seed) if outcomes else []
-    if against is not None and outcomes:
-        outcomes["against"] = measure(lists_served(against, split, trial, max(ks)), trial, ks)
-    ends = {name: intervals(outcome, seed) for name, outcome in outcomes.items()}
-    metrics = {name: outcome.metrics for name, outcome in outcomes.items()}
-    return Comparison(split, trial, recipe, metrics, ends, found)
+    algorithms = contenders_both_ways(split, recipe, seed=seed)
+    directions = {}
+    for kind, parts in ((Kind.JOB, split), (Kind.TALENT, split.transposed())):
+        trial = build_trial(parts, seed=seed)
+        rows = (today or {}).get(kind)
+        step = f"Comparing lists of {kind.value}s"
+        directions[kind] = compare_one_way(
+            algorithms[kind],
+            trial,
+            ks,
+            seed=seed,
+            described=(described or {}).get(kind),
+            today=None if rows is None else lists_served(rows, parts, trial, max(ks)),
+            on_algorithm=lambda done, of, step=step: shown.show(step, done, of),  # type: ignore[misc]
+        )
+    return Comparison(split, recipe, directions)
+
+
+async def describe_items(stores: Stores, table: EventTable, shown: Steps) -> dict[Kind, Described]:
+    """Categories and skills of the table's talents and jobs, as the catalogue has them now."""
+    from recommender.comparison import describe
+    from recommender.documents import Document, Kind
+
+    described = {}
+    for kind, ids in ((Kind.JOB, table.job_ids), (Kind.TALENT, table.talent_ids)):
+        documents: list[Document | None] = []
+        for start in range(0, len(ids), _READ_AT_ONCE):
+            documents += await stores.catalogue.get_many(kind, ids=ids[start : start + _READ_AT_ONCE])
+            shown.show(f"Reading {kind.value}s", len(documents), len(ids))
+        described[kind] = await asyncio.to_thread(describe, documents)
+    return described
 
 
 def recipe_for(past: EventTable, tuned: Tuned | None, seed: int, shown: Steps) -> Recipe:
@@ -182,90 +185,6 @@ def tuned_or_none(models: Path, console: Console) -> Tuned | None:
             soft_wrap=True,
         )
     return tuned
-
-
-def print_comparison(comparison: Comparison, ks: Sequence[int], console: Console) -> None:
-    """The table and, in a few lines, what it was measured on."""
-    if not comparison.metrics:
-        console.print(
-            "Nothing can be measured yet: no talent with a history has a new, known job in the newest fifth of the log."
-        )
-        return
-    for k in ks:
-        drawn = RichTable(title=f"k = {k}", title_justify="left")
-        drawn.add_column("algorithm")
-        for _, label in _METRICS:
-            drawn.add_column(f"{label}@{k}", justify="right")
-        best = {name: max(measured[f"{name}@{k}"] for measured in comparison.metrics.values()) for name, _ in _METRICS}
-        for algorithm, measured in comparison.metrics.items():
-            cells = []
-            for name, _ in _METRICS:
-                value = measured[f"{name}@{k}"]
-                is_best = value == best[name] and name not in ("coverage", "gini")  # more is not simply better there
-                cells.append(f"[bold]{value:.4f}[/bold]" if is_best else f"{value:.4f}")
-            drawn.add_row(NAMES.get(algorithm, algorithm), *cells)
-        console.print(drawn)
-    for lead in comparison.leads:
-        if lead.metric.endswith(f"@{_LEAD_K}"):
-            metric = lead.metric.replace("recall", "Recall").replace("ndcg", "NDCG")
-            console.print(
-                f"Served against {NAMES[lead.best]}, the best of the others in {metric}: {lead.difference:+.4f} "
-                f"(95 %: {lead.low:+.4f} to {lead.high:+.4f}), {lead.verdict}.",
-                highlight=False,
-            )
-    console.print(_measured_on(comparison), highlight=False)
-    if "against" in comparison.metrics:
-        console.print(
-            "The lists of --against flatter themselves if what made them had seen the events that are asked about.",
-            highlight=False,
-        )
-
-
-def _measured_on(comparison: Comparison) -> str:
-    split, trial = comparison.split, comparison.trial
-    how = (
-        f"Learnt from {len(split.train):,} events until {_iso(split.cut_ms)}, asked about the {len(split.test):,} after"
-        if split.cut_ms is not None
-        else f"No times to split by: learnt from {len(split.train):,} events, asked about {len(split.test):,} drawn "
-        "by chance from each talent"
-    )
-    sample = f", a sample of {trial.population:,}" if trial.population > len(trial.talents) else ""
-    left_out = f" {trial.left_out:,} more acted on something new, but they or the jobs were unknown before."
-    return (
-        f"{how}: new jobs of {len(trial.talents):,} talents{sample}, among {int(trial.candidates.sum()):,} jobs."
-        f"{left_out if trial.left_out else ''}"
-    )
-
-
-def document_of(comparison: Comparison) -> dict[str, Any]:
-    """The comparison as JSON-able values."""
-    split, trial, recipe = comparison.split, comparison.trial, comparison.recipe
-    return {
-        "split": "time" if split.cut_ms is not None else "random",
-        "cut": _iso(split.cut_ms),
-        "train_events": len(split.train),
-        "test_events": len(split.test),
-        "talents": {"asked": len(trial.talents), "could_be_asked": trial.population, "left_out": trial.left_out},
-        "jobs": int(trial.candidates.sum()),
-        "recipe": {
-            "factors": recipe.factors,
-            "strength": recipe.strength,
-            "shrinkage": recipe.shrinkage,
-            "half_life_days": recipe.half_life_days,
-            "popularity": recipe.popularity,
-            "likeness": asdict(recipe.likeness),
-            "neighbours": recipe.neighbours,
-            "talent_neighbours": recipe.talent_neighbours,
-            "iterations": recipe.iterations,
-        },
-        "metrics": {name: dict(measured) for name, measured in comparison.metrics.items()},
-        "intervals": {name: dict(measured) for name, measured in comparison.intervals.items()},
-        "served_against_best": {lead.metric: {**asdict(lead), "verdict": lead.verdict} for lead in comparison.leads},
-    }
-
-
-def _iso(at_ms: int | None) -> str | None:
-    return None if at_ms is None else f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def read_served(path: Path) -> tuple[list[ServedRow], str | None]:
@@ -324,19 +243,25 @@ def _number(column: str, cell: Any) -> float:
 
 
 async def _evaluate(
-    as_of_ms: int | None, against: Path | None, ks: Sequence[int], seed: int, defaults: bool
+    as_of_ms: int | None, today: Mapping[Kind, Path | None], ks: Sequence[int], seed: int, defaults: bool
 ) -> Comparison:
     from gateway.settings import load_settings
     from gateway.wiring import stores
+    from recommender.documents import Kind
 
-    served, complaint = read_served(against) if against else (None, None)
-    if complaint:
-        Console(stderr=True).print(complaint, highlight=False, markup=False)
+    served = {}
+    for kind, path in today.items():
+        if path is not None:
+            rows, complaint = read_served(path)
+            served[kind] = rows if kind is Kind.JOB else [transposed(row) for row in rows]
+            if complaint:
+                Console(stderr=True).print(complaint, highlight=False, markup=False)
     async with stores(load_settings(), must_exist=True) as opened:
         with steps() as shown:
             table, _ = await read_events(opened, as_of_ms, shown)
+            described = await describe_items(opened, table, shown)
             tuned = None if defaults else tuned_or_none(opened.models.path, Console(stderr=True))
-            comparison = await asyncio.to_thread(compare, table, ks, seed, shown, served, tuned)
+            comparison = await asyncio.to_thread(compare, table, ks, seed, shown, served, tuned, described)
     if not comparison.metrics:
         raise BadInputError(
             "nothing can be measured: no talent with a history has a new, known job in the newest fifth of the log; "
@@ -345,12 +270,22 @@ async def _evaluate(
     return comparison
 
 
+def transposed(row: ServedRow) -> ServedRow:
+    """A row of a list of talents, as a transposed split speaks of it."""
+    from recommender.evaluation import ServedRow
+
+    return ServedRow(row.job_id, row.talent_id, row.order)
+
+
 def command(
     against: Annotated[
         Path | None,
         typer.Option(
-            help="Lists served today, scored beside ours: talent_id, job_id, rank or score (CSV, JSONL, Parquet)."
+            help="Lists of jobs served today, scored beside ours: talent_id, job_id, rank or score (any format)."
         ),
+    ] = None,
+    against_for_jobs: Annotated[
+        Path | None, typer.Option(help="The same of lists of talents, served today to the owners of jobs.")
     ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the figures to this file as JSON; - prints them.")
@@ -367,8 +302,11 @@ def command(
     """Compare popularity, item-kNN, RP3beta, ALS and the served blend on your own log, by time; publish nothing."""
     import orjson
 
+    from recommender.documents import Kind
+
     ks = tuple(sorted(set(k or KS)))
-    comparison = asyncio.run(_evaluate(as_of_option(as_of), against, ks, seed, defaults))
+    today = {Kind.JOB: against, Kind.TALENT: against_for_jobs}
+    comparison = asyncio.run(_evaluate(as_of_option(as_of), today, ks, seed, defaults))
     document = orjson.dumps(document_of(comparison), option=orjson.OPT_INDENT_2)
     if json_file == Path("-"):
         typer.echo(document.decode())

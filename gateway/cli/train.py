@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from gateway.cli.compared import print_comparison
 from gateway.cli.evaluate import (
     KS,
     as_of_option,
     compare,
-    print_comparison,
+    describe_items,
     read_events,
     recipe_for,
     steps,
@@ -62,7 +63,8 @@ async def train_and_publish(
         job_ordinals = await _ordinals(stores, Kind.JOB, table.job_ids)
         tuned = None if defaults else tuned_or_none(stores.models.path, console)
         if evaluate:
-            comparison = await asyncio.to_thread(compare, table, KS, seed, shown, None, tuned)
+            described = await describe_items(stores, table, shown)
+            comparison = await asyncio.to_thread(compare, table, KS, seed, shown, None, tuned, described)
             past, recipe, metrics = comparison.split.train, comparison.recipe, comparison.metrics
         else:
             past = split_events(table, seed=seed).train

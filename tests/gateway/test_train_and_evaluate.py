@@ -12,7 +12,7 @@ from gateway.cli.evaluate import read_served
 from gateway.cli.train import train_and_publish
 from gateway.settings import load_settings
 from gateway.wiring import Stores, open_stores, stores
-from recommender.documents import Kind
+from recommender.documents import Kind, Patch
 from recommender.errors import BadInputError
 from recommender.evaluation import ServedRow
 from recommender.events import Event, EventType
@@ -53,7 +53,9 @@ async def test_training_publishes_the_model_with_what_every_algorithm_reached(da
         await train_on(opened)
         model = opened.models.load(opened.models.current() or "")
     manifest = model.manifest
-    assert set(manifest.metrics) == {"popularity", "item_knn", "rp3beta", "als", "served"}
+    algorithms = {"popularity", "item_knn", "rp3beta", "als", "served"}
+    assert set(manifest.metrics) == algorithms | {f"{name}:talents" for name in algorithms}
+    assert manifest.metrics["als:talents"]["recall@10"] > manifest.metrics["popularity:talents"]["recall@10"]
     assert manifest.metrics["als"]["recall@10"] > manifest.metrics["popularity"]["recall@10"]
     assert (manifest.events, manifest.watermark, manifest.trained_at_ms) == (800, 800, NOW_MS)
     assert model.side(Kind.TALENT).factors.shape == (80, manifest.hyperparameters.factors)
@@ -126,20 +128,60 @@ def test_evaluate_writes_every_metric_as_json_and_publishes_nothing(
     filled()
     served = tmp_path / "served.csv"
     served.write_text("talent_id,job_id,rank\n" + "".join(f"t{t},j{t % 4},1\n" for t in range(80)))
+    arguments = ["evaluate", "--against", str(served), "--against-for-jobs", str(served)]
     with pytest.raises(SystemExit) as ended:
-        main(["evaluate", "--against", str(served), "--json", str(tmp_path / "o.json"), "--k", "5"])
+        main([*arguments, "--json", str(tmp_path / "o.json"), "--k", "5"])
     assert ended.value.code in (0, None)
-    assert "The lists of --against flatter themselves" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "Lists of today flatter themselves" in printed
+    assert "Served against lists of today in Recall@5: +" in printed
     document = orjson.loads((tmp_path / "o.json").read_bytes())
-    assert list(document["metrics"]) == ["popularity", "item_knn", "rp3beta", "als", "served", "against"]
-    lead = next(iter(document["served_against_best"].values()))
-    assert lead["low"] <= lead["difference"] <= lead["high"]
-    assert lead["verdict"] in ("better", "level", "worse")
-    low, high = document["intervals"][lead["best"]][lead["metric"]]
-    assert low <= document["metrics"][lead["best"]][lead["metric"]] <= high
-    assert set(document["metrics"]["als"]) == {"recall@5", "ndcg@5", "map@5", "coverage@5", "gini@5"}
     assert document["split"] == "time"
+    for direction, asked in ((document, "talents"), (document["talents_for_jobs"], "jobs")):
+        assert list(direction["metrics"]) == ["popularity", "item_knn", "rp3beta", "als", "served", "against"]
+        measured = {"recall@5", "ndcg@5", "map@5", "coverage@5", "gini@5", "novelty@5", "new@5"}
+        assert set(direction["metrics"]["als"]) == measured  # nothing is known of skills: no diversity
+        lead = next(iter(direction["served_against_best"].values()))
+        assert lead["low"] <= lead["difference"] <= lead["high"]
+        assert lead["verdict"] in ("better", "level", "worse")
+        low, high = direction["intervals"][lead["best"]][lead["metric"]]
+        assert low <= direction["metrics"][lead["best"]][lead["metric"]] <= high
+        today = direction["served_against_today"]["recall@5"]
+        metrics = direction["metrics"]
+        assert today["difference"] == pytest.approx(metrics["served"]["recall@5"] - metrics["against"]["recall@5"])
+        assert today["verdict"] == "better"
+        by_history = [row for row in direction["segments"] if row["by"] == "history"]
+        assert sum(row["asked"] for row in by_history) == direction[asked]["asked"]
+        for algorithm in ("served", "popularity", "against"):
+            assert sum(row["asked"] * row["metrics"][algorithm]["recall@5"] for row in by_history) == pytest.approx(
+                direction[asked]["asked"] * metrics[algorithm]["recall@5"]
+            )
     assert not (data_dir / "models" / "CURRENT").exists()
+
+
+def test_categories_and_diversity_are_those_of_the_catalogue(
+    data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import asyncio
+
+    filled()
+
+    async def describe() -> None:
+        async with stores(load_settings()) as opened:
+            patches = [Patch(f"j{j}", {"category": f"[b]{j % 4}[/b]", "skills": (f"s{j % 3}",)}) for j in range(24)]
+            await opened.catalogue.upsert(Kind.JOB, patches)
+
+    asyncio.run(describe())
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--json", "-", "--k", "5"])
+    document = orjson.loads(capsys.readouterr().out)
+    names = {row["name"] for row in document["segments"] if row["by"] == "category"}
+    assert names == {"[b]0[/b]", "[b]1[/b]", "[b]2[/b]", "[b]3[/b]"}
+    assert 0 < document["metrics"]["served"]["diversity@5"] < document["metrics"]["popularity"]["diversity@5"] < 1
+    assert "diversity@5" not in document["talents_for_jobs"]["metrics"]["served"]
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--k", "5"])
+    assert "[b]3[/b]" in capsys.readouterr().out  # no markup
 
 
 def test_evaluate_prints_json_alone_to_a_pipe(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -146,6 +146,7 @@ class _Finds:
 @pytest.mark.parametrize(("moved", "chosen"), [(49, 0.3), (50, 1.0)])
 def test_a_blend_that_changes_what_few_talents_find_is_not_taken(moved: int, chosen: float) -> None:
     sought = sp.identity(400, format="csr")
-    trial = Trial(np.arange(400), sp.csr_matrix((400, 400)), sought, np.ones(400, dtype=np.bool_), 0, 400)
+    everybody, once = np.ones(400, dtype=np.bool_), np.ones(400, dtype=np.int64)
+    trial = Trial(np.arange(400), sp.csr_matrix((400, 400)), sought, everybody, 0, 400, once, once, 400)
     found = _best_blend([_Finds(moved)], [trial], [(0, 1.0, 0.1), (0, 3.0, 0.1)], (0, 0.3, 0.1))  # type: ignore[list-item]
     assert found == (0, chosen, 0.1)

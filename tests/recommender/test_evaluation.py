@@ -118,11 +118,15 @@ def test_a_perfect_order_measures_one_and_every_metric_is_there() -> None:
         "map@1": 1.0,
         "coverage@1": pytest.approx(1 / 3),
         "gini@1": pytest.approx(2 / 3),
+        "novelty@1": 1.0,
+        "new@1": 1.0,
         "recall@2": 1.0,
         "ndcg@2": 1.0,
         "map@2": 1.0,
         "coverage@2": pytest.approx(2 / 3),
         "gini@2": pytest.approx(1 / 3),
+        "novelty@2": 1.0,
+        "new@2": 1.0,
     }
 
 
@@ -178,7 +182,8 @@ def test_a_talent_without_a_served_list_scores_nothing() -> None:
 
 def outcome(values: list[float]) -> Outcome:
     by_talent = {name: np.array(values) for name in ("recall@5", "ndcg@5")}
-    return Outcome({name: float(np.mean(values)) for name in by_talent}, by_talent)
+    nothing = np.full((len(values), 1), -1, dtype=np.int64)
+    return Outcome({name: float(np.mean(values)) for name in by_talent}, by_talent, nothing)
 
 
 def test_a_lead_is_over_the_best_of_the_others_and_pairs_the_talents() -> None:
