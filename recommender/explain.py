@@ -15,9 +15,9 @@ from recommender.grounds import grounds_of
 from recommender.query import Blocker, Contribution, Explanation, Profile, Reason
 from recommender.ranking import Draft, candidates_of, spoken_history
 from recommender.reasons import ActedOn, reason_of_trait, told_of
-from recommender.rerank import DEPTH
 from recommender.retrieval import ordinals_from_bitmap, rank_of
 from recommender.scoring import contributions, score
+from recommender.steering import DEPTH
 
 NAMED_CONTRIBUTIONS: Final = 20  # of a history; the others are summed up
 

@@ -19,6 +19,7 @@ from recommender.model import Hyperparameters, Ordinals
 from recommender.neighbours import neighbour_shares
 from recommender.query import ListQuery, Profile, RankedItem, RankedPage
 from recommender.reasons import ActedOn, told_of, told_to_profile
+from recommender.rules import Rule
 from recommender.scoring import Terms, score
 from recommender.snapshots import Snapshot
 from recommender.versions import LoadedModel, LoadedSide
@@ -28,7 +29,7 @@ NAMED_AT_MOST: Final = 5  # acted-on items that are tried for a reason, best fir
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ListContext:
-    """What explanation and facets need of a computed list; opaque to the gateway."""
+    """What explanation and facets need of a computed list; opaque to the gateway. rules: those that are for it."""
 
     query: ListQuery
     loaded: LoadedModel
@@ -36,6 +37,7 @@ class ListContext:
     snapshot: Snapshot
     history: Sequence[Event]
     as_of_ms: int
+    rules: Sequence[Rule] = ()
 
 
 class FetchedDocuments:

@@ -216,6 +216,13 @@ class Mirror:
         with self._lock:
             return [self._ids.id(int(ordinal)) for ordinal in ordinals]
 
+    def client_ids(self, ordinals: Sequence[int] | npt.NDArray[np.uint32]) -> list[str | None]:
+        """The client of each job; None for a job without one."""
+        with self._lock:
+            column = self._texts["client_id"]
+            codes = column.codes(np.asarray(ordinals, dtype=np.uint32)).tolist()
+            return [column.vocabulary.spellings[code] or None for code in codes]
+
     def id_order(self, ordinals: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint64]:
         """A key per ordinal that sorts as the ids' UTF-8 bytes do. Keys of two calls do not compare."""
         with self._lock:

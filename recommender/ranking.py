@@ -15,6 +15,7 @@ from recommender.documents import Kind
 from recommender.eligibility import Exclude, excluded_ids
 from recommender.errors import BadInputError, CursorExpiredError
 from recommender.events import Event, EventType, actor_of
+from recommender.exposure import Floor
 from recommender.interest import Interest
 from recommender.kept_lists import KEPT_BEST, basis, best_of_kept, kept_from, list_key
 from recommender.mirror import Mirror
@@ -22,22 +23,26 @@ from recommender.model import Ordinals
 from recommender.nomination import best_of_nominees, count_for, vector_of
 from recommender.ports import CachedList, NomineeRequest, Nominees
 from recommender.query import ListQuery, Mode, Pins, Strategy
-from recommender.rerank import DEPTH, spread_clients
 from recommender.retrieval import After, best, ordinals_from_bitmap
+from recommender.rules import Rule, RuleKind, in_force, ruled_out
 from recommender.scoring import Dense, Scores, Terms, contributions, score
-from recommender.snapshots import Prefix, Snapshot, list_identity, position_digest
+from recommender.snapshots import Snapshot, list_identity, position_digest
+from recommender.steering import DEPTH, Steering
 from recommender.versions import LoadedModel
 
 # A rebuilt score differs from the cursor's in its last bits when another processor solved for it, and in its first
 # ones when the history under the pins was changed.
 SAME_SCORE: Final = 1e-6
+MOST_RULED_OUT: Final = 10_000  # that an index of vectors is told to leave out; with more, the list does without it
 
 
 @dataclass(slots=True)
 class Draft:
     """A list in the making, filled in step by step. `place` is its query's place in the batch.
 
-    history: every event of the subject until now. mirror: of the items. chosen: what matches filter and text.
+    history: every event of the subject until now, but for impressions. mirror: of the items. chosen: what matches
+    filter and text. steering: what is set for all lists; rules: those of it that are for this one. impressions: of the
+    subject, where fatigue is set.
     snapshot: None until it is found or made. postings: of its traits, by trait.
     key, revision, basis, turn: for the cache: what the list is kept under, the items' revision before the key was made,
     what a list without a vector rests on, and the turn to make the list.
@@ -52,6 +57,9 @@ class Draft:
     mirror: Mirror
     snapshot: Snapshot | None
     is_rebuilt: bool = False
+    steering: Steering = field(default_factory=Steering)
+    rules: Sequence[Rule] = ()
+    impressions: Sequence[Event] = ()
     traits: tuple[Trait, ...] = ()
     postings: Mapping[Trait, BitMap] = field(default_factory=dict)
     chosen: BitMap = field(default_factory=BitMap)
@@ -120,11 +128,47 @@ class Draft:
         return Pins(self.loaded.model.manifest.version, newest, self.now_ms)
 
     @property
-    def spreads_clients(self) -> bool:
-        """Whether jobs of one client are to be spread. Talents have no client."""
-        query = self.query
-        wanted = query.options.rerank and query.options.max_per_client is not None
-        return wanted and query.item_kind is Kind.JOB and query.mode is Mode.RECOMMENDED
+    def is_reranked(self) -> bool:
+        """Whether any step changes the order of the top. Only what is recommended is re-ranked, not what is alike."""
+        if not self.query.options.rerank or self.query.mode is not Mode.RECOMMENDED:
+            return False
+        is_set = self.most_per_client is not None or self.new_jobs is not None
+        return is_set or bool(self.reordering_rules) or bool(self.unanswered)
+
+    @property
+    def most_per_client(self) -> int | None:
+        """How many jobs of one client any ten rows may have; None without a limit. Talents have no client."""
+        asked = self.query.options.max_per_client
+        return (self.steering.max_per_client if asked is None else asked) if self._lists_jobs else None
+
+    @property
+    def new_jobs(self) -> Floor | None:
+        """The floor of exposure, where it is set."""
+        return self.steering.new_jobs if self._lists_jobs else None
+
+    @property
+    def _lists_jobs(self) -> bool:
+        return self.query.item_kind is Kind.JOB
+
+    @property
+    def reordering_rules(self) -> list[Rule]:
+        """Pins and boosts that were in force when the list was begun."""
+        as_of_ms = self.pins.as_of_ms
+        return [*in_force(self.rules, RuleKind.PIN, as_of_ms), *in_force(self.rules, RuleKind.BOOST, as_of_ms)]
+
+    @property
+    def begun_history(self) -> list[Event]:
+        """What the subject had done when the list was begun."""
+        return [event for event in self.history if event.seq <= self.pins.history]
+
+    @property
+    def unanswered(self) -> dict[str, float]:
+        """What the subject was tired of when the list was begun; see fatigue."""
+        if self.steering.fatigue is None or not self.impressions:
+            return {}
+        return self.steering.fatigue.count_unanswered(
+            self.impressions, self.begun_history, self.query.item_kind, self.pins.as_of_ms
+        )
 
     @property
     def known_snapshot(self) -> Snapshot:
@@ -244,8 +288,9 @@ def hidden_ids(query: ListQuery, history: Sequence[Event]) -> set[str]:
 
 
 def candidates_of(draft: Draft, history: Sequence[Event], as_of_ms: int) -> BitMap:
-    """Everything that matches and may be recommended to the subject."""
-    return (draft.chosen & draft.mirror.eligible(as_of_ms)) - _excluded(draft, history)
+    """Everything that matches, may be recommended to the subject and is not ruled out."""
+    found = (draft.chosen & draft.mirror.eligible(as_of_ms)) - _excluded(draft, history)
+    return found - ruled_out(draft.rules, draft.mirror, as_of_ms) if draft.rules else found
 
 
 def _excluded(draft: Draft, history: Sequence[Event]) -> BitMap:
@@ -260,36 +305,12 @@ def nominee_request(draft: Draft, least: int) -> NomineeRequest | None:
     if interest is None or query.mode is Mode.SIMILAR or len(draft.chosen) < least or not draft.is_searched:
         return None
     depth = query.first + 1 + (0 if query.after is None else query.after.rank)
-    count = count_for(max(depth, DEPTH) if draft.spreads_clients else depth)
-    if count is None:
+    count = count_for(max(depth, DEPTH) if draft.is_reranked else depth)
+    out = ruled_out(draft.rules, draft.mirror, draft.now_ms) & draft.chosen if draft.rules else BitMap()
+    if count is None or len(out) > MOST_RULED_OUT:
         return None
-    history = [event for event in draft.history if event.seq <= draft.pins.history]
-    excluded = _excluded(draft, history).to_array()
+    excluded = (_excluded(draft, draft.begun_history) | out).to_array()
     return NomineeRequest(vector_of(draft.terms), query.filter, query.text, excluded, count)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Top:
-    """The best `DEPTH` of a list by score, before re-ranking."""
-
-    ordinals: Ordinals
-    scores: Scores
-
-
-def top_to_rerank(draft: Draft) -> Top:
-    """What enters re-ranking. A rebuilt list begins with what its subject could see when it was begun."""
-    pins = draft.pins
-    history = [event for event in draft.history if event.seq <= pins.history]
-    return Top(*draft.best(candidates_of(draft, history, pins.as_of_ms), DEPTH, pins.as_of_ms))
-
-
-def reranked(draft: Draft, top: Top, clients: Sequence[str | None]) -> Prefix:
-    """The top of the list in its re-ranked order."""
-    order = spread_clients(clients, draft.query.options.max_per_client or DEPTH)
-    ids = draft.mirror.ids_of(top.ordinals)
-    boundary = After(float(top.scores[-1]), ids[-1]) if len(ids) == DEPTH else None
-    chosen = tuple(ids[place] for place in order)
-    return Prefix(top.ordinals[order], top.scores[order], chosen, boundary, draft.recall)
 
 
 def check_rebuilt(draft: Draft) -> None:
@@ -330,7 +351,8 @@ def cut_page(draft: Draft, candidates: BitMap) -> tuple[Ordinals, Scores]:
     if len(rest) == wanted or prefix.boundary is None:
         return ordinals, scores
     behind = after if after is not None and start == len(prefix.ids) and after.id not in prefix.ids else prefix.boundary
-    tail, tail_scores = draft.best(candidates, wanted - len(rest), draft.now_ms, behind)
+    # A pin or the floor may have brought something here from behind.
+    tail, tail_scores = draft.best(candidates - BitMap(prefix.ordinals), wanted - len(rest), draft.now_ms, behind)
     return np.concatenate([ordinals, tail]), np.concatenate([scores, tail_scores])
 
 

@@ -14,10 +14,11 @@ from functools import partial
 from typing import Final, TypeVar
 
 import numpy as np
+from pyroaring import FrozenBitMap
 
 from recommender.caching import Caching, Turn
 from recommender.content import traits_from
-from recommender.documents import Document, Job, Kind, Side
+from recommender.documents import Document, Kind, Side
 from recommender.eligibility import types_in_force
 from recommender.errors import CursorExpiredError, TandemError, UnavailableError
 from recommender.events import Event, EventType
@@ -55,7 +56,6 @@ from recommender.query import (
 )
 from recommender.ranking import (
     Draft,
-    Top,
     candidates_of,
     check_options,
     check_rebuilt,
@@ -64,18 +64,19 @@ from recommender.ranking import (
     hidden_ids,
     nominee_request,
     own_row,
-    reranked,
     set_basis,
     set_key,
     spoken_history,
     strategies_of,
     strategy_of_page,
     to_keep,
-    top_to_rerank,
 )
 from recommender.reasons import reasons_for
+from recommender.reranking import reranked
+from recommender.rules import Rule, needs_subject, ruled_out, rules_for
 from recommender.search import Facet, FacetField, FacetRequest
 from recommender.snapshots import Snapshot, Snapshots, check_position, position_digest
+from recommender.steering import Steering
 from recommender.versions import LoadedModel, Versions
 
 T = TypeVar("T")
@@ -105,6 +106,7 @@ class Recommender:
         cache: Cache | None = None,
         vectors: VectorIndex | None = None,
         nominated_from: int = 1,
+        steering: Steering | None = None,
     ) -> None:
         self._catalogue = catalogue
         self._events = events
@@ -116,6 +118,7 @@ class Recommender:
         self._vectors, self._nominated_from, self._vectors_alone_until_ms = vectors, nominated_from, 0
         self._clock_ms = clock_ms
         self._new_id = new_id
+        self._steering = Steering() if steering is None else steering
 
     @property
     def model(self) -> Model:
@@ -138,6 +141,15 @@ class Recommender:
         Raises ModelRefusedError for a newer model that must not serve (at most once a minute); the old one goes on.
         """
         return self._versions.refresh()
+
+    @property
+    def steering(self) -> Steering:
+        """What is set for all lists."""
+        return self._steering
+
+    def steer(self, rules: Sequence[Rule]) -> None:
+        """Go on with other rules. What they exclude leaves every list at once; a list that is paged keeps its order."""
+        self._steering = replace(self._steering, rules=tuple(rules))
 
     async def lists(self, queries: Sequence[ListQuery]) -> list[Answer]:
         """A page per query, None for an unknown subject. Failures are returned, each in the place of its query.
@@ -181,7 +193,7 @@ class Recommender:
 
     async def _drafts(self, queries: Sequence[ListQuery], answers: dict[int, Answer]) -> list[Draft]:
         """The lists that can be made, with their interest or traits; the others get their answer."""
-        now_ms, valid = self._clock_ms(), {}
+        now_ms, steering, valid = self._clock_ms(), self._steering, {}
         for place, query in enumerate(queries):
             try:
                 valid[place] = (query, await self._checked(query))
@@ -190,7 +202,9 @@ class Recommender:
         if not valid:
             return []
         asked = [query for query, _ in valid.values()]
-        mirrors, histories = await asyncio.gather(self._mirrors(asked), self._histories(asked))
+        mirrors, histories = await asyncio.gather(
+            self._mirrors(asked, steering), self._histories(asked, impressions=steering.fatigue is not None)
+        )
         drafts = []
         for place, (query, loaded) in valid.items():
             subject_id = query.subject_id
@@ -201,9 +215,11 @@ class Recommender:
                 continue
             after = query.after
             found = None if after is None else self._snapshots.get(after.pins, after.digest, now_ms)
-            history = histories.get(SubjectKey(query.subject_kind, subject_id or ""), ())
+            history, impressions = histories.get(SubjectKey(query.subject_kind, subject_id or ""), ((), ()))
             draft = Draft(place, query, loaded, now_ms, history, mirrors[query.item_kind], found)
             draft.is_rebuilt = after is not None and found is None
+            draft.steering, draft.impressions = steering, impressions
+            draft.rules = rules_for(steering.rules, query, mirrors.get(query.subject_kind), now_ms)
             drafts.append(draft)
         return drafts
 
@@ -285,15 +301,22 @@ class Recommender:
         loaded = self._versions.loaded(version)
         return loaded if loaded is not None else await asyncio.to_thread(self._versions.load, version)
 
-    async def _mirrors(self, queries: Iterable[ListQuery]) -> dict[Kind, Mirror]:
+    async def _mirrors(self, queries: Iterable[ListQuery], steering: Steering) -> dict[Kind, Mirror]:
         kinds = {query.item_kind for query in queries}
-        kinds |= {query.subject_kind for query in queries if query.subject_kind is Kind.JOB and query.subject_id}
+        kinds |= {
+            query.subject_kind
+            for query in queries
+            if query.subject_id and (query.subject_kind is Kind.JOB or needs_subject(steering.rules, query))
+        }
         wanted = sorted(kinds, key=lambda kind: kind.value)
         mirrors = dict(zip(wanted, await asyncio.gather(*map(self._catalogue.mirror, wanted)), strict=True))
         self._followed |= mirrors
         return mirrors
 
-    async def _histories(self, queries: Iterable[ListQuery]) -> dict[SubjectKey, list[Event]]:
+    async def _histories(
+        self, queries: Iterable[ListQuery], *, impressions: bool
+    ) -> dict[SubjectKey, tuple[list[Event], list[Event]]]:
+        """What each subject did and was done to, and the impressions apart from it, where they are asked for."""
         subjects = list(
             dict.fromkeys(
                 SubjectKey(query.subject_kind, query.subject_id)
@@ -303,7 +326,18 @@ class Recommender:
         )
         if not subjects:
             return {}
-        return dict(zip(subjects, await self._events.history(subjects), strict=True))
+        if not impressions:
+            return {
+                key: (events, []) for key, events in zip(subjects, await self._events.history(subjects), strict=True)
+            }
+        found = await self._events.history(subjects, impressions=True)
+        return {
+            key: (
+                [event for event in events if event.type is not EventType.IMPRESSION],
+                [event for event in events if event.type is EventType.IMPRESSION],
+            )
+            for key, events in zip(subjects, found, strict=True)
+        }
 
     async def _solve(self, drafts: Sequence[Draft]) -> None:
         """Snapshots of the lists whose subject has a vector."""
@@ -398,16 +432,12 @@ class Recommender:
 
     async def _rerank(self, drafts: Sequence[Draft]) -> None:
         """The re-ranked top of the lists that want one and do not have it yet."""
-        lacking = [draft for draft in drafts if draft.spreads_clients and draft.known_snapshot.prefix is None]
+        lacking = [draft for draft in drafts if draft.known_snapshot.prefix is None and draft.is_reranked]
         if not lacking:
             return
-        tops: list[Top] = await _apart(True, lambda: [top_to_rerank(draft) for draft in lacking])
-        ordinals = {ordinal for top in tops for ordinal in top.ordinals.tolist()}
-        documents = await self._documents({Kind.JOB: ordinals}, ())
-        for draft, top in zip(lacking, tops, strict=True):
-            jobs = [documents.at(Kind.JOB, ordinal) for ordinal in top.ordinals.tolist()]
-            clients = [job.client_id if isinstance(job, Job) else None for job in jobs]
-            draft.snapshot = replace(draft.known_snapshot, prefix=reranked(draft, top, clients))
+        prefixes = await _apart(True, lambda: [reranked(draft) for draft in lacking])
+        for draft, prefix in zip(lacking, prefixes, strict=True):
+            draft.snapshot = replace(draft.known_snapshot, prefix=prefix)
 
     def _page(self, draft: Draft, total: int, ordinals: Sequence[int], scores: Sequence[float]) -> RankedPage:
         query, pins, snapshot = draft.query, draft.pins, draft.known_snapshot
@@ -434,7 +464,7 @@ class Recommender:
             recall=recall,
             model=draft.loaded.model.manifest,
             request_id=self._new_id(),
-            context=ListContext(query, draft.loaded, draft.mirror, snapshot, draft.history, draft.now_ms),
+            context=ListContext(query, draft.loaded, draft.mirror, snapshot, draft.history, draft.now_ms, draft.rules),
         )
 
     async def reasons(self, requests: Sequence[tuple[RankedPage, RankedItem]]) -> list[list[Reason]]:
@@ -469,6 +499,7 @@ class Recommender:
         A request is a page, facet fields, names of attributes, and how many values of each.
         """
         answers: list[list[Facet]] = [[] for _ in requests]
+        now_ms = self._clock_ms()
         for kind in Kind:
             places = [place for place, request in enumerate(requests) if request[0].context.query.item_kind is kind]
             if not places:
@@ -478,8 +509,13 @@ class Recommender:
                 context: ListContext = page.context
                 hidden = tuple(sorted(hidden_ids(context.query, context.history)))
                 narrowed = replace(context.query.filter, exclude_ids=(*context.query.filter.exclude_ids, *hidden))
-                asked.append(FacetRequest(narrowed, context.query.text, fields, attributes, size, eligible_only=True))
-            for place, facets in zip(places, await self._catalogue.facets(kind, asked, self._clock_ms()), strict=True):
+                out = FrozenBitMap(ruled_out(context.rules, context.mirror, now_ms))
+                asked.append(
+                    FacetRequest(
+                        narrowed, context.query.text, fields, attributes, size, eligible_only=True, without=out
+                    )
+                )
+            for place, facets in zip(places, await self._catalogue.facets(kind, asked, now_ms), strict=True):
                 answers[place] = facets
         return answers
 

@@ -1,16 +1,15 @@
-"""What happens to the top of a list after it is scored: small steps, each a permutation, each off unless asked for."""
+"""At most so many jobs of one client in any ten rows: a permutation of the top of a list."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-DEPTH: Final = 500  # re-ranking ends here; behind it the order is the score's
 WINDOW: Final = 10  # consecutive rows within which a client's jobs are counted: about one screen
 
 Rows = npt.NDArray[np.int64]
@@ -33,6 +32,54 @@ def spread_clients(clients: Sequence[str | None], most: int) -> list[int]:
             in_time, keeps = _greedy(clients, most, latest, spare)
             order = in_time if keeps else order
     return order
+
+
+def spread_among(clients: Sequence[str | None], most: int, groups: Sequence[Hashable | None]) -> list[int]:
+    """The same where rows belong to groups: each row takes the best item left of its own group that has room.
+
+    A row of no group keeps its item. Where nobody of a group has room, its best item takes the row: what a group is for
+    goes before the limit.
+    """
+    rows_of: dict[str, list[int]] = defaultdict(list)
+    waiting: dict[tuple[Hashable, str], deque[int]] = defaultdict(deque)
+    ready: dict[Hashable, list[Waiting]] = defaultdict(list)
+    for place, (client, group) in enumerate(zip(clients, groups, strict=True)):
+        if group is None:
+            if client is not None:
+                rows_of[client].append(place)
+        elif client is None:
+            ready[group].append((place, None))
+        else:
+            waiting[group, client].append(place)
+            if len(waiting[group, client]) == 1:
+                ready[group].append((place, client))
+    for heap in ready.values():
+        heapify(heap)
+    order = list(range(len(clients)))
+    for row, group in enumerate(groups):
+        if group is None:
+            continue
+        heap, blocked = ready[group], list[Waiting]()
+        while heap and not _has_room(heap[0][1], row, rows_of, most):
+            blocked.append(heappop(heap))
+        place, client = heappop(heap) if heap else blocked.pop(0)
+        order[row] = place
+        if client is not None:
+            rows_of[client].append(row)
+            waiting[group, client].popleft()
+            if waiting[group, client]:
+                heappush(heap, (waiting[group, client][0], client))
+        for other in blocked:
+            heappush(heap, other)
+    return order
+
+
+def _has_room(client: str | None, row: int, rows_of: Mapping[str, Sequence[int]], most: int) -> bool:
+    """Whether no window around the row has more than `most` of the client once it stands there."""
+    if client is None:
+        return True
+    near = sorted([row, *(other for other in rows_of.get(client, ()) if abs(other - row) < WINDOW)])
+    return all(near[at + most] - near[at] >= WINDOW for at in range(len(near) - most))
 
 
 def _latest_rows(clients: Sequence[str | None], most: int) -> list[int]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from pyroaring import FrozenBitMap
 
 from recommender.filters import Filter
 
@@ -68,7 +70,8 @@ class FacetField(enum.Enum):
 class FacetRequest:
     """Which facets of which set. `attributes` are names of attributes to count, each a facet of its own.
 
-    eligible_only: of what matches, count only what may be recommended: see `Mirror.eligible`.
+    eligible_only: of what matches, count only what may be recommended: see `Mirror.eligible`; and then nothing of
+    `without`, which are ordinals.
     """
 
     filter: Filter
@@ -77,6 +80,7 @@ class FacetRequest:
     attributes: tuple[str, ...] = ()
     size: int = 20
     eligible_only: bool = False
+    without: FrozenBitMap = field(default_factory=FrozenBitMap)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,6 @@ def facets_of(mirror: Mirror, request: FacetRequest, match: TextMatch | None, as
     """The facets of a request."""
     limits = [] if match is None else [match.documents]
     if request.eligible_only:
-        limits.append(mirror.eligible(as_of_ms))
+        limits.append(mirror.eligible(as_of_ms) - request.without)
     within = BitMap.intersection(*limits) if limits else None
     return mirror.facets(request.filter, request.fields, request.attributes, request.size, as_of_ms, within=within)

@@ -20,6 +20,7 @@ from recommender.model import Hyperparameters, Manifest, Model, Neighbours, Side
 from recommender.ports import Appended, Cache, LogState, ServedList, SubjectKey, VectorIndex
 from recommender.recommender import Recommender
 from recommender.search import Facet, FacetRequest, SearchPage, SearchRequest
+from recommender.steering import Steering
 from recommender.text import terms
 from tests.factories import NOW_MS
 
@@ -72,7 +73,7 @@ class FakeCatalogue:
         self.calls[f"facets {kind.value}"] += 1
         answers = []
         for request in requests:
-            within = self._mirrors[kind].eligible(as_of_ms) if request.eligible_only else None
+            within = self._mirrors[kind].eligible(as_of_ms) - request.without if request.eligible_only else None
             answers.append(
                 self._mirrors[kind].facets(
                     request.filter, request.fields, request.attributes, request.size, as_of_ms, within=within
@@ -229,6 +230,7 @@ class World:
         events: Iterable[Event] = (),
         *models: Model,
         cache: Cache | None = None,
+        steering: Steering | None = None,
     ) -> None:
         self.cache = cache
         self.catalogue = FakeCatalogue(documents)
@@ -237,6 +239,7 @@ class World:
         self.models = FakeModelStore(*(models or (model(),)))
         self.vectors: VectorIndex | None = None
         self.nominated_from = 1
+        self.steering = steering
         self.now_ms = NOW_MS
         self.recommender = self.replica()
 
@@ -253,6 +256,7 @@ class World:
             cache=self.cache,
             vectors=self.vectors,
             nominated_from=self.nominated_from,
+            steering=self.steering,
         )
         if self.models.pointer is not None:
             recommender.refresh_model()
