@@ -12,12 +12,16 @@ from gateway.graphql.viewer import Viewer
 
 
 class Context:
-    """Made inside the running loop, once per request, and never shared."""
+    """Made inside the running loop, once per request, and never shared.
 
-    def __init__(self, services: Services, viewer: Viewer, request_id: str) -> None:
+    reads_parts: whether the answer may come in parts, for @defer.
+    """
+
+    def __init__(self, services: Services, viewer: Viewer, request_id: str, *, reads_parts: bool = False) -> None:
         self.services = services
         self.viewer = viewer
         self.request_id = request_id
+        self.reads_parts = reads_parts
         self.now_ms = services.clock_ms()
         self.loaders = Loaders(services, self.now_ms)
 

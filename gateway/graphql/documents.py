@@ -12,6 +12,7 @@ from strawberry.schema.schema import validate_document
 
 from gateway.graphql.cost import check_size
 from gateway.graphql.errors import request_error
+from gateway.graphql.incremental import undeferred
 
 MAX_TOKENS = 2_000  # the introspection query of GraphiQL has about 400
 CACHED_DOCUMENTS = 256
@@ -20,9 +21,13 @@ CACHED_TEXT = 16_384  # characters: longer texts are rare and would let the cach
 
 @dataclass(slots=True)
 class Document:
-    """A parsed text; errors is None until it has been validated."""
+    """A parsed text; errors is None until it has been validated.
+
+    whole: the same without @defer, for who does not read parts.
+    """
 
     node: DocumentNode
+    whole: DocumentNode
     operations: int
     errors: list[GraphQLError] | None = field(default=None)
 
@@ -41,7 +46,7 @@ class Documents:
             return document
         node = parse(text, max_tokens=MAX_TOKENS)
         operations = sum(isinstance(one, OperationDefinitionNode) for one in node.definitions)
-        return Document(node, operations)
+        return Document(node, undeferred(node) if "defer" in text else node, operations)
 
     def keep(self, schema: GraphQLSchema, text: str, document: Document) -> None:
         """Remember a valid document, forgetting the one that was not asked for longest."""
@@ -83,4 +88,6 @@ class DocumentStage(SchemaExtension):
         if not errors:
             errors = check_size(context.schema._schema, document.node, context.operation_name, context.variables or {})
         context.pre_execution_errors = errors
+        if not context.context.reads_parts:
+            context.graphql_document = document.whole
         yield

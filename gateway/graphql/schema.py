@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import strawberry
-from graphql import GraphQLError
+from graphql import GraphQLDeferDirective, GraphQLError, GraphQLStreamDirective
 from graphql import build_schema as schema_from_text
 from graphql.utilities import find_breaking_changes, find_dangerous_changes
 from strawberry.schema.config import StrawberryConfig
@@ -11,6 +11,7 @@ from strawberry.types.execution import ExecutionContext
 
 from gateway.graphql.client import Client
 from gateway.graphql.documents import DocumentStage
+from gateway.graphql.incremental import DEFER
 from gateway.graphql.job import Job
 from gateway.graphql.mutation import Mutation
 from gateway.graphql.persisted import trusted_documents
@@ -30,14 +31,19 @@ class TandemSchema(strawberry.Schema):
 
 def build_schema() -> TandemSchema:
     """A schema of its own, with its own document cache."""
-    return TandemSchema(
+    schema = TandemSchema(
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
         types=[Talent, Job, Client],
         extensions=[DocumentStage],
-        config=StrawberryConfig(scalar_map=SCALARS),
+        config=StrawberryConfig(scalar_map=SCALARS, enable_experimental_incremental_execution=True),
     )
+    # Every list is bounded and comes in one piece out of one batch: @stream would have nothing to stream.
+    described = {GraphQLDeferDirective.name: (DEFER,), GraphQLStreamDirective.name: ()}
+    core = schema._schema
+    core.directives = tuple(own for found in core.directives for own in described.get(found.name, (found,)))
+    return schema
 
 
 SCHEMA = build_schema()

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import orjson
 from cross_web import AsyncHTTPRequestAdapter, StarletteRequestAdapter
-from graphql import GraphQLError
+from graphql import ExperimentalIncrementalExecutionResults, GraphQLError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -30,12 +30,14 @@ from gateway.graphql.consistency import reach
 from gateway.graphql.context import Context
 from gateway.graphql.cursors import decode_token
 from gateway.graphql.errors import INTERNAL, log_unavailable, log_unexpected, request_error
+from gateway.graphql.incremental import Parts
 from gateway.graphql.persisted import NOT_FOUND, OperationRequest, PersistedOperations
 from gateway.graphql.results import finished, finished_stream, no_such_operation
 from gateway.graphql.services import Services
 from gateway.http.auth import Access
 from gateway.http.graphiql import page_response
-from gateway.http.negotiation import EVENT_STREAM, GRAPHQL, response_type, wants_page
+from gateway.http.multipart import parts_response
+from gateway.http.negotiation import EVENT_STREAM, GRAPHQL, parts_form, response_type, wants_page
 from gateway.http.problem import HttpProblem, json_response, problem_response
 from gateway.http.request_body import graphql_request
 from gateway.http.sockets import SocketContext, SocketHandler, TextSocket
@@ -109,6 +111,7 @@ class GraphQLView(GraphQL[Context, None]):
             self._access.opens_page(request)
             return page_response(request)
         request.state.media_type = response_type(accept)
+        request.state.parts_form = parts_form(accept) if request.state.media_type != EVENT_STREAM else None
         return await self.run(request)
 
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
@@ -128,7 +131,9 @@ class GraphQLView(GraphQL[Context, None]):
                     "without the header for what there is"
                 )
                 raise HttpProblem(503, "UNAVAILABLE", text, {"Retry-After": "1"}) from error
-        return Context(self._services, viewer, request.state.request_id)
+        return Context(
+            self._services, viewer, request.state.request_id, reads_parts=request.state.parts_form is not None
+        )
 
     async def on_ws_connect(self, context: Context) -> dict[str, object]:
         """Who asks over a WebSocket is settled here, once per connection. Answers with nothing to say."""
@@ -211,6 +216,10 @@ class GraphQLView(GraphQL[Context, None]):
             result = no_such_operation()
         if not isinstance(result, PreExecutionError):
             await self.operations.register(operation)
+        if isinstance(result, ExperimentalIncrementalExecutionResults):
+            request.state.parts = Parts(request.state.parts_form, result, context.request_id)
+            first = result.initial_result
+            result = ExecutionResult(data=first.data, errors=first.errors)
         return finished(result, context.request_id)
 
     async def process_result(self, request: Request, result: ExecutionResult) -> GraphQLHTTPResponse:
@@ -223,6 +232,8 @@ class GraphQLView(GraphQL[Context, None]):
             request.state.was_executed = [error["extensions"]["code"] for error in answer["errors"]] == [NOT_FOUND]
         else:
             answer["data"] = result.data
+        if hasattr(request.state, "parts"):
+            answer |= request.state.parts.opening
         return answer  # type: ignore[return-value]
 
     async def get_sub_response(self, request: Request | WebSocket) -> Response:
@@ -236,5 +247,7 @@ class GraphQLView(GraphQL[Context, None]):
     ) -> Response:
         """The HTTP answer in the negotiated type and with its status."""
         state = sub_response.request_state  # type: ignore[attr-defined]
+        if hasattr(state, "parts"):
+            return parts_response(response_data, state.parts)
         refused = not getattr(state, "was_executed", True) and state.media_type == GRAPHQL
         return json_response(response_data, status=400 if refused else 200, media_type=state.media_type)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from gateway.graphql.incremental import PartsForm
 from gateway.http.problem import JSON, HttpProblem
 
 GRAPHQL = "application/graphql-response+json"
 EVENT_STREAM = "text/event-stream"
+MULTIPART = "multipart/mixed"
 
 # What each range covers, the first one preferred. `*/*` is curl's and stands for plain JSON.
 _COVERS = {GRAPHQL: GRAPHQL, JSON: JSON, "*/*": JSON, "application/*": JSON, EVENT_STREAM: EVENT_STREAM}
@@ -28,6 +30,22 @@ def response_type(accept: str) -> str:
     if best is None:
         raise HttpProblem(406, "NOT_ACCEPTABLE", f"answers are {GRAPHQL}, {JSON} or {EVENT_STREAM}; Accept allows none")
     return best[1]
+
+
+def parts_form(accept: str) -> PartsForm | None:
+    """The form in which an answer may come in parts; None for who does not read them.
+
+    Of a range without a parameter it is the older one: urql's. Apollo's multipart subscriptions are another protocol.
+    """
+    for part in accept.split(","):
+        media_range, *parameters = (piece.strip() for piece in part.split(";"))
+        if media_range.lower() != MULTIPART or not _quality(parameters):
+            continue
+        specs = [parameter for parameter in parameters if parameter.partition("=")[0].endswith("Spec")]
+        for form in PartsForm:
+            if form.value in specs or (form is PartsForm.PATHS and not specs):
+                return form
+    return None
 
 
 def wants_page(accept: str) -> bool:

@@ -9,6 +9,7 @@ import orjson
 from starlette.responses import Response
 
 JSON = "application/json"
+NOT_CACHED = {"Cache-Control": "private, no-store"}  # every answer is one viewer's
 
 
 class HttpProblem(Exception):  # noqa: N818 — a problem in the sense of HTTP, not only an error
@@ -30,11 +31,11 @@ def problem_response(problem: HttpProblem) -> Response:
 def json_response(
     body: Any, *, status: int = 200, media_type: str = JSON, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """JSON that no cache keeps: every answer is one viewer's."""
+    """JSON that no cache keeps."""
     # Keys may be enums or other non-text only by mistake; orjson refuses them, and that is wanted.
     return Response(
         orjson.dumps(body),
         status_code=status,
-        headers={"Cache-Control": "private, no-store", **(headers or {})},
+        headers={**NOT_CACHED, **(headers or {})},
         media_type=f"{media_type}; charset=utf-8",
     )

@@ -13,6 +13,7 @@ from graphql import (
     GraphQLScalarType,
     GraphQLSchema,
     build_schema,
+    is_specified_directive,
 )
 
 from gateway.cli.schema import SchemaBreaksError, command
@@ -86,6 +87,7 @@ def test_what_is_served_beyond_the_contract_is_optional_and_listed_here() -> Non
         "WatchedSubject oneOf",
         "TalentEdge.highlights",
         "JobEdge.highlights",
+        "Contribution.effect",
     }
 
 
@@ -123,6 +125,10 @@ def test_a_change_that_breaks_clients_is_named_and_fails_the_check(
 
 def descriptions() -> list[tuple[str, str | None]]:
     found: list[tuple[str, str | None]] = []
+    for directive in SERVED.directives:
+        if not is_specified_directive(directive):
+            found.append((f"@{directive.name}", directive.description))
+            found += [(f"@{directive.name}({arg})", it.description) for arg, it in directive.args.items()]
     for name, kind in own_types(SERVED).items():
         found.append((name, kind.description))  # type: ignore[attr-defined]
         if isinstance(kind, GraphQLEnumType):
