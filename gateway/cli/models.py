@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gateway.cli.gating import was_refused
 from gateway.settings import load_settings
 from recommender.errors import BadInputError, ModelRefusedError, NoModelError
 
@@ -24,7 +25,10 @@ VERSION = Annotated[str, typer.Argument(help="A version that `tandem models list
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One version as the list shows it; a refused one has a reason in place of numbers."""
+    """One version as the list shows it; a refused one has a reason in place of numbers.
+
+    kept_from_serving: `tandem train` found it worse than the one that served.
+    """
 
     version: str
     is_current: bool
@@ -33,6 +37,7 @@ class Row:
     events: int | None = None
     recall_at_20: float | None = None
     refused: str | None = None
+    kept_from_serving: bool = False
 
 
 @command.command("list")
@@ -53,6 +58,7 @@ def list_models(as_json: JSON = False) -> None:
         else:
             recall = "-" if row.recall_at_20 is None else f"{row.recall_at_20:.3f}"
             state = ("  current" if row.is_current else "") + (", pinned" if row.is_pinned else "")
+            state = state or ("  worse than what served" if row.kept_from_serving else "")
             typer.echo(f"{mark} {row.version:<{width}}  {row.trained_at:<20}  {row.events:>12,}  {recall:>9}{state}")
 
 
@@ -82,6 +88,8 @@ def rollback() -> None:
     earlier = versions[: versions.index(current)] if current in versions else versions
     for version in reversed(earlier):
         try:
+            if was_refused(store.manifest(version)):
+                continue
             store.promote(version, pin=True)
         except ModelRefusedError as error:
             typer.echo(f"tandem: skipped: {error}", err=True)
@@ -111,9 +119,17 @@ def rows(store: DirectoryModelStore) -> list[Row]:
             found.append(Row(version, is_current, is_pinned, refused=str(error)))
             continue
         trained_at = datetime.fromtimestamp(manifest.trained_at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        recall = manifest.metrics.get("als", {}).get("recall@20", math.nan)
+        recall = manifest.metrics.get("served", manifest.metrics.get("als", {})).get("recall@20", math.nan)
         found.append(
-            Row(version, is_current, is_pinned, trained_at, manifest.events, None if math.isnan(recall) else recall)
+            Row(
+                version,
+                is_current,
+                is_pinned,
+                trained_at,
+                manifest.events,
+                None if math.isnan(recall) else recall,
+                kept_from_serving=was_refused(manifest),
+            )
         )
     return found
 

@@ -22,6 +22,8 @@ from gateway.cli.evaluate import (
     steps,
     tuned_or_none,
 )
+from gateway.cli.gating import gated
+from recommender.errors import ModelRefusedError
 
 if TYPE_CHECKING:
     from gateway.wiring import Stores
@@ -40,13 +42,15 @@ async def train_and_publish(
     evaluate: bool = True,
     seed: int = 42,
     defaults: bool = False,
+    gate: bool = True,
     console: Console | None = None,
 ) -> Model:
     """Read the log, choose hyper-parameters, compare (unless told not to), train on everything and publish.
 
     The same model comes out with and without `evaluate`. defaults: ignore what `tandem tune` found. trained_at_ms and
-    nonce make the version.
-    Raises BadInputError when there is nothing to learn from.
+    nonce make the version. gate: keep a model from serving that is surely worse than the serving one.
+    Raises BadInputError when there is nothing to learn from, ModelRefusedError for a model that was kept and not
+    pointed to.
     """
     from recommender.documents import Kind
     from recommender.interactions import affinity
@@ -83,8 +87,14 @@ async def train_and_publish(
             metrics=metrics,
             on_iteration=lambda done, of: shown.show("Training", done, of),
         )
+        refusal = None
+        if gate:
+            model, refusal = await gated(stores, table, model, job_ordinals, seed, shown, console)
     if comparison is not None:
         print_comparison(comparison, KS, console)
+    if refusal is not None:
+        await asyncio.to_thread(stores.models.publish, model, make_current=False)
+        raise ModelRefusedError(refusal)
     await _publish_vectors(stores, model, console)
     await asyncio.to_thread(stores.models.publish, model)
     _print_model(stores, model, console)
@@ -141,7 +151,7 @@ def _print_model(stores: Stores, model: Model, console: Console) -> None:
         console.print(f"It does not serve: {stores.models.current()} is pinned. `tandem models promote` lifts the pin.")
 
 
-async def _train(as_of_ms: int | None, evaluate: bool, seed: int, defaults: bool) -> None:
+async def _train(as_of_ms: int | None, evaluate: bool, seed: int, defaults: bool, gate: bool) -> None:
     from gateway.settings import load_settings
     from gateway.wiring import stores
 
@@ -154,6 +164,7 @@ async def _train(as_of_ms: int | None, evaluate: bool, seed: int, defaults: bool
             evaluate=evaluate,
             seed=seed,
             defaults=defaults,
+            gate=gate,
         )
 
 
@@ -167,6 +178,12 @@ def command(
     defaults: Annotated[
         bool, typer.Option("--defaults", help="Ignore what `tandem tune` found, and choose anew.")
     ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", "--no-gate", help="Let it serve even if it is worse than the serving model.")
+    ] = False,
 ) -> None:
-    """Learn from the event log, print how well, and publish the model that serving picks up."""
-    asyncio.run(_train(as_of_option(as_of), evaluate, seed, defaults))
+    """Learn from the event log, print how well, and publish the model that serving picks up.
+
+    A model that is surely worse than the serving one is kept, does not serve, and the command fails.
+    """
+    asyncio.run(_train(as_of_option(as_of), evaluate, seed, defaults, not force))

@@ -72,6 +72,7 @@ def test_the_list_is_json_when_asked_for(run: Run, store: DirectoryModelStore) -
             "events": 240,
             "recall_at_20": 0.25,
             "refused": None,
+            "kept_from_serving": False,
         }
     ]
 
