@@ -238,6 +238,37 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="Weight of the other side's interest in a ranking. No effect until a model learns both sides.",
     )
+    rules: Path | None = Field(
+        None,
+        description="The rules of the product team: a TOML file, read again when it changes (docs/steering.md). Unset: "
+        "there are none.",
+    )
+    max_per_client: int | None = Field(
+        None,
+        ge=1,
+        le=10,
+        description="At most so many jobs of one client in any ten rows of a list, where a request says nothing else. "
+        "Unset: no limit.",
+    )
+    fatigue: float = Field(
+        0.0,
+        ge=0.0,
+        le=1.0,
+        allow_inf_nan=False,
+        description="The share of its standing that an item can lose by being shown again and again (`IMPRESSION`) "
+        "while nothing is done about it. 0 is off.",
+    )
+    fatigue_half_life_days: float = Field(
+        7.0, gt=0.0, allow_inf_nan=False, description="After how many days an impression counts half."
+    )
+    new_jobs_share: float = Field(
+        0.0,
+        ge=0.0,
+        le=1.0,
+        allow_inf_nan=False,
+        description="The share of every twenty rows of a talent's list that new jobs have at least. 0 is off.",
+    )
+    new_jobs_days: int = Field(7, ge=1, description="How many days a job is new after it was posted.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="Form of the log on stderr; `auto` is `console` on a terminal and `json` elsewhere."
@@ -427,8 +458,15 @@ def _allowed(field: str, problem: ErrorDetails) -> str:
             | "catalogue_timeout_ms"
             | "events_timeout_ms"
             | "cache_timeout_ms"
+            | "new_jobs_days"
         ):
             return "a whole number from 1"
+        case "max_per_client":
+            return "a whole number from 1 to 10"
+        case "fatigue" | "new_jobs_share":
+            return "a number from 0 to 1"
+        case "fatigue_half_life_days":
+            return "a number above 0"
         case "cache_mb":
             return "a whole number from 8"
         case "mutual_weight" | "events_stream_days":

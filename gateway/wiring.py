@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from gateway.adapters.sqlite.serving_log import SqliteServingLog
     from gateway.compaction import CompactedEventLog
     from gateway.settings import Settings
+    from recommender.rules import Rule
+    from recommender.steering import Steering
 
 # What the clients of the servers are made of; the `production` extra brings them.
 CLIENTS = {"Elasticsearch": ("elasticsearch", "elastic_transport", "aiohttp"), "Redis": ("redis", "hiredis")}
@@ -128,6 +130,20 @@ def open_catalogue(settings: Settings, *, must_exist: bool = False) -> SqliteCat
         )
     except NoIndicesError as error:
         raise NoDataError(f"{error}: run `tandem import …` first") from error
+
+
+def steering_of(settings: Settings, rules: Sequence[Rule] = ()) -> Steering:
+    """What the settings set for all lists, with the rules of a file."""
+    from recommender.exposure import Floor
+    from recommender.fatigue import Fatigue
+    from recommender.steering import Steering
+
+    return Steering(
+        rules=tuple(rules),
+        max_per_client=settings.max_per_client,
+        fatigue=Fatigue(settings.fatigue, settings.fatigue_half_life_days) if settings.fatigue > 0 else None,
+        new_jobs=Floor(settings.new_jobs_share, settings.new_jobs_days) if settings.new_jobs_share > 0 else None,
+    )
 
 
 def open_event_log(settings: Settings, *, may_be_lost: bool = False) -> SqliteEventLog | CompactedEventLog:

@@ -77,6 +77,8 @@ def findings() -> Iterator[Finding]:
     yield _cache(settings)
     yield _serving_log(settings)
     yield _model(settings)
+    if settings.rules is not None:
+        yield _rules(settings.rules)
     yield _access(settings)
 
 
@@ -242,6 +244,17 @@ def _model(settings: Settings) -> Finding:
     return Finding(
         "model", Status.OK, f"{version}{pinned}: {manifest.events:,} events, trained on {_day(manifest.trained_at_ms)}"
     )
+
+
+def _rules(path: Path) -> Finding:
+    from gateway.rules_file import RulesError, read_rules
+
+    try:
+        rules = read_rules(path)
+    except RulesError as error:
+        return Finding("rules", Status.FAIL, f"{error}; a gateway that runs goes on with its last good rules")
+    held = sum(rule.holds_at(time.time_ns() // 1_000_000) for rule in rules)
+    return Finding("rules", Status.OK, f"{path}: {len(rules):,} rules, {held:,} of them hold now")
 
 
 def _access(settings: Settings) -> Finding:

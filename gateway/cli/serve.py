@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from gateway.graphql.persisted import PersistedOperations
     from gateway.graphql.schema import TandemSchema
     from gateway.graphql.services import Services
+    from gateway.rules_file import RulesFile
     from gateway.settings import Settings
     from gateway.wiring import Stores
-    from recommender.recommender import Recommender
 
 PING_SECONDS = 20.0  # a WebSocket whose other end is gone without a word is closed after two of these
 DRAIN_SECONDS = 10  # requests in flight may take so long once told to stop
@@ -55,16 +55,18 @@ def run_server(settings: Settings, banner: str | None = None) -> None:
     """
     from gateway.http.auth import build_access
     from gateway.logs import set_up_logs
+    from gateway.rules_file import RulesFile
     from gateway.wiring import open_stores
 
     set_up_logs(settings)
     access = build_access(settings)
     trusted, federation = _trusted(settings), _federation(settings)
+    rules = None if settings.rules is None else RulesFile(settings.rules)
     stores = open_stores(settings, must_exist=True)
     try:
         _warn_of_a_full_disk(stores)
         _warn_of_a_lost_cache(stores)
-        services = build_services(stores)
+        services = build_services(stores, rules)
         _load_model(services)
         with _listening(settings) as listener:
             from gateway.http.app import build_app
@@ -75,7 +77,7 @@ def run_server(settings: Settings, banner: str | None = None) -> None:
                 operations=_operations(stores, trusted),
                 federation=federation,
                 cors_origins=settings.cors_origins,
-                tasks=_tasks(stores, services.recommender),
+                tasks=_tasks(stores, services),
             )
             _serve(
                 app, listener, (banner or _banner(settings)).replace("{url}", _url(listener)), services.changes.close
@@ -84,9 +86,10 @@ def run_server(settings: Settings, banner: str | None = None) -> None:
         stores.close()
 
 
-def build_services(stores: Stores) -> Services:
+def build_services(stores: Stores, rules: RulesFile | None = None) -> Services:
     """What the schema needs, over open stores, with the real clock and random ids."""
     from gateway.graphql.services import Services
+    from gateway.wiring import steering_of
     from recommender.recommender import Recommender
 
     recommender = Recommender(
@@ -99,6 +102,7 @@ def build_services(stores: Stores) -> Services:
         cache=stores.cache,
         vectors=stores.vectors,
         nominated_from=stores.settings.knn_from,
+        steering=steering_of(stores.settings, () if rules is None else rules.rules),
     )
     return Services(
         recommender=recommender,
@@ -106,16 +110,23 @@ def build_services(stores: Stores) -> Services:
         events=stores.events,
         clock_ms=_clock_ms,
         new_id=_new_id,
+        rules=rules,
     )
 
 
-def _tasks(stores: Stores, recommender: Recommender) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+def _tasks(stores: Stores, services: Services) -> list[Callable[[], Coroutine[Any, Any, None]]]:
     """What runs beside the requests."""
-    if stores.vectors is None:
-        return []
-    from gateway.vectors import keep_vectors
+    recommender = services.recommender
+    running: list[Callable[[], Coroutine[Any, Any, None]]] = []
+    if services.rules is not None:
+        from gateway.rules_file import follow_rules
 
-    return [partial(keep_vectors, stores.vectors, lambda: recommender.serving, stores.settings.knn_from)]
+        running.append(partial(follow_rules, services.rules, recommender.steer))
+    if stores.vectors is not None:
+        from gateway.vectors import keep_vectors
+
+        running.append(partial(keep_vectors, stores.vectors, lambda: recommender.serving, stores.settings.knn_from))
+    return running
 
 
 def _trusted(settings: Settings) -> dict[str, str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway.graphql.changes import ChangeFeed
+from gateway.rules_file import RulesFile
 from recommender.ports import Catalogue, CatalogueWriter, EventLog
 from recommender.recommender import Recommender
 
@@ -17,13 +18,14 @@ class CatalogueStore(Catalogue, CatalogueWriter, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Built once per process by the composition root; shared by every request."""
+    """Built once per process by the composition root; shared by every request. rules: the file, where there is one."""
 
     recommender: Recommender
     catalogue: CatalogueStore
     events: EventLog
     clock_ms: Callable[[], int]
     new_id: Callable[[], str]
+    rules: RulesFile | None = None
     changes: ChangeFeed = field(init=False)
 
     def __post_init__(self) -> None:

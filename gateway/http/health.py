@@ -37,7 +37,9 @@ class Health:
     async def metrics(self, request: Request) -> Response:
         """Counters in Prometheus' text form. Raises HttpProblem for who may not ask."""
         self._access.viewer(request)
-        text = self._metrics.text(self._manifest(), self._services.clock_ms(), self._services.recommender.cache_counts)
+        services = self._services
+        counts = services.recommender.cache_counts
+        text = self._metrics.text(self._manifest(), services.clock_ms(), counts, services.rules)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     def _manifest(self) -> Manifest | None:

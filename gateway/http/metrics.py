@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 
+from gateway.rules_file import RulesFile
 from recommender.model import Manifest
 
 
@@ -22,7 +23,11 @@ class Metrics:
         self._seconds[route] += seconds
 
     def text(
-        self, manifest: Manifest | None, now_ms: int, cache_counts: Mapping[tuple[str, str], int] | None = None
+        self,
+        manifest: Manifest | None,
+        now_ms: int,
+        cache_counts: Mapping[tuple[str, str], int] | None = None,
+        rules: RulesFile | None = None,
     ) -> str:
         """Every metric in the text format 0.0.4. `manifest` is the serving model's; cache_counts: see Caching."""
         lines = list(
@@ -43,6 +48,11 @@ class Metrics:
             (f'of="{of}",outcome="{outcome}"', count) for (of, outcome), count in sorted((cache_counts or {}).items())
         ]
         lines += _family("tandem_cache_total", "counter", "What came of asking the cache.", cached)
+        if rules is not None:
+            held = sum(rule.holds_at(now_ms) for rule in rules.rules)
+            lines += _family("tandem_rules", "gauge", "Rules of the file that hold now.", [("", held)])
+            refused = [("", int(rules.problem is not None))]
+            lines += _family("tandem_rules_refused", "gauge", "1 while a newer rules file cannot be used.", refused)
         return "\n".join(lines) + "\n"
 
 

@@ -66,6 +66,9 @@ def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> Non
         ("CURRENCY", "dollars", "TANDEM_CURRENCY: allowed is a code of three letters such as USD; got 'DOLLARS'"),
         ("MUTUAL_WEIGHT", "-1", "TANDEM_MUTUAL_WEIGHT: allowed is a number from 0; got '-1'"),
         ("MUTUAL_WEIGHT", "nan", "TANDEM_MUTUAL_WEIGHT: allowed is a number from 0; got 'nan'"),
+        ("MAX_PER_CLIENT", "0", "TANDEM_MAX_PER_CLIENT: allowed is a whole number from 1 to 10; got '0'"),
+        ("FATIGUE", "1.5", "TANDEM_FATIGUE: allowed is a number from 0 to 1; got '1.5'"),
+        ("FATIGUE_HALF_LIFE_DAYS", "0", "TANDEM_FATIGUE_HALF_LIFE_DAYS: allowed is a number above 0; got '0'"),
         ("MODELS_KEPT", "0", "TANDEM_MODELS_KEPT: allowed is a whole number from 1; got '0'"),
         (
             "NAMESPACE",
