@@ -17,7 +17,7 @@ from recommender.baselines import Scores
 from recommender.evaluation import best_columns, hide
 from recommender.likeness import neighbour_rows
 from recommender.metrics import Lists
-from recommender.model import Hyperparameters, Neighbours, Side
+from recommender.model import Hyperparameters, Side
 from recommender.recipe import Recipe
 
 K = 20  # what is measured when choosing, and what "the best" of a talent are where signals are made comparable
@@ -176,19 +176,21 @@ def fit_neighbours(
     history: talents × jobs, the very matrix that the factors were fitted to.
     """
     (rows,) = neighbour_rows(history, [recipe.likeness])
+    scale, typical = scale_of(rows, history, jobs, hyper, seed)
+    rows.data *= np.float32(scale)
+    rows.eliminate_zeros()
+    return rows, typical
+
+
+def scale_of(
+    rows: sp.csr_matrix, history: sp.csr_matrix, jobs: Side, hyper: Hyperparameters, seed: int
+) -> tuple[float, float]:
+    """What makes a typical talent's best sums of some rows as large as its best products of factors, and those."""
     spoken = np.flatnonzero(np.diff(history.maximum(0).indptr))
     if len(spoken) > SAMPLE:
         spoken = np.sort(np.random.default_rng(seed).choice(spoken, SAMPLE, replace=False))
     if not len(spoken):
-        return rows, 1.0
+        return 1.0, 1.0
     known = np.bincount(history.indices, minlength=history.shape[1]) > 0
     pool = build_pool(FoldedIn(history, jobs, hyper), [rows], spoken, history, known)
-    rows.data *= np.float32(pool.neighbour_scale(0))
-    rows.eliminate_zeros()
-    return rows, pool.typical
-
-
-def stored(rows: sp.csr_matrix) -> Neighbours:
-    """Neighbour rows as a model holds them."""
-    rows.sort_indices()
-    return Neighbours(rows.indptr.astype(np.int64), rows.indices.astype(np.int32), rows.data.astype(np.float32))
+    return pool.neighbour_scale(0), pool.typical

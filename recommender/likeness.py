@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
+
+from recommender.sparse_rows import chunks, largest
 
 NEIGHBOURS = 100  # kept per job; 400 gain at most 2.5 % of recall@20 and cost memory in proportion
 LONGEST_HISTORY = 2_000  # pairs of one talent that speak for neighbours; the cost is quadratic in them
-_CHUNK_CELLS = 4_000_000  # stored entries of one block of job-by-job products: some 200 MB with what sorts them
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +52,17 @@ def neighbour_rows(affinity: sp.csr_matrix, likenesses: Sequence[Likeness]) -> l
     for exponent in dict.fromkeys(likeness.talent for likeness in likenesses):
         right = _rows_scaled(history, exponent)
         sharing = [likeness for likeness in blocks if likeness.talent == exponent]
-        for first, end in _chunks(left, right):
+        for first, end in chunks(left, right):
             product = (left[first:end] @ right).tocsr()
             rows = np.repeat(np.arange(product.shape[0]), np.diff(product.indptr))
             for likeness in sharing:
                 source = np.maximum(popularity, 1) ** likeness.source
                 target = np.maximum(popularity, 1) ** likeness.target
                 values = product.data / (source[rows + first] * target[product.indices] + likeness.shrinkage)
-                blocks[likeness].append(_largest(rows, product.indices, values, product.shape, first))
+                off = product.indices != rows + first
+                blocks[likeness].append(
+                    largest(rows[off], product.indices[off], values[off].astype(np.float32), product.shape, NEIGHBOURS)
+                )
     empty = sp.csr_matrix((history.shape[1], history.shape[1]), dtype=np.float32)
     stacked = {
         likeness: sp.vstack(of, format="csr", dtype=np.float32) if of else empty for likeness, of in blocks.items()
@@ -73,31 +76,6 @@ def _rows_scaled(history: sp.csr_matrix, exponent: float) -> sp.csr_matrix:
     scaled = history.copy()
     scaled.data = scaled.data / np.repeat(np.maximum(lengths, 1) ** exponent, lengths).astype(np.float32)
     return scaled
-
-
-def _chunks(left: sp.csr_matrix, right: sp.csr_matrix) -> list[tuple[int, int]]:
-    """Rows of the product from and to, each block within _CHUNK_CELLS where a single row is."""
-    # An upper bound of a row's entries: the summed lengths of what it multiplies, at most the width.
-    reach = np.minimum(left.astype(bool).astype(np.float64) @ np.diff(right.indptr), right.shape[1])
-    ends = np.flatnonzero(np.diff(np.floor(np.cumsum(reach) / _CHUNK_CELLS), append=np.inf)) + 1
-    return list(zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True)) if len(ends) else []
-
-
-def _largest(
-    rows: npt.NDArray[np.intp],
-    columns: npt.NDArray[np.int32],
-    values: npt.NDArray[np.float64],
-    shape: tuple[int, int],
-    first: int,
-) -> sp.csr_matrix:
-    """The NEIGHBOURS largest entries of each row off the diagonal; ties go to the lower column."""
-    off = columns != rows + first
-    rows, columns, values = rows[off], columns[off], values[off].astype(np.float32)
-    order = np.lexsort((columns, -values, rows))
-    sizes = np.bincount(rows, minlength=shape[0])
-    place = np.arange(len(rows)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    kept = order[place < NEIGHBOURS]
-    return sp.csr_matrix((values[kept], (rows[kept], columns[kept])), shape=shape, dtype=np.float32)
 
 
 def _shortened(history: sp.csr_matrix) -> sp.csr_matrix:

@@ -8,13 +8,15 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 
 from recommender.documents import Kind
+from recommender.features import FeatureSpace
 
 Factors = npt.NDArray[np.float32]
 Ordinals = npt.NDArray[np.uint32]
 
-SCHEMA = 2  # of the stored format; raise it when the meaning or the set of arrays changes
+SCHEMA = 3  # of the stored format; raise it when the meaning or the set of arrays changes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,7 @@ class Hyperparameters:
     seed: of the initial factors.
     popularity: what the most popular job gains in every talent's list, the others in proportion; 0 is exactly off.
     neighbours, talent_neighbours: weight of the neighbour sum in lists of jobs and of talents; 0 is exactly off.
+    content: how much neighbours by content add to what has events of its own, beside neighbours by behaviour.
     likeness: what the neighbours were found by, the numbers of `likeness.Likeness` in their order.
     """
 
@@ -38,6 +41,7 @@ class Hyperparameters:
     popularity: float = 0.0
     neighbours: float = 0.0
     talent_neighbours: float = 0.0
+    content: float = 0.0
     likeness: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
 
 
@@ -76,21 +80,59 @@ class Neighbours:
         """No neighbours for any row."""
         return cls(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32))
 
+    @classmethod
+    def of(cls, rows: sp.csr_matrix) -> Neighbours:
+        """A square sparse matrix as a model holds it."""
+        rows.sort_indices()
+        return cls(rows.indptr.astype(np.int64), rows.indices.astype(np.int32), rows.data.astype(np.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class Descriptions:
+    """What the rows of a side say of themselves, to find those that a new document is like.
+
+    Shapes: starts (rows + 1,), columns and values (starts[-1],): a row per row of the side, of length 1 in `space`, or
+    empty for one that is unknown to the catalogue or was taught by no event. strength: what a cosine of 1 adds to a
+    neighbour sum.
+    """
+
+    space: FeatureSpace
+    starts: npt.NDArray[np.int64]
+    columns: npt.NDArray[np.int32]
+    values: npt.NDArray[np.float32]
+    strength: float
+
+    @classmethod
+    def none(cls) -> Descriptions:
+        """Nothing is known of any row."""
+        space = FeatureSpace((), np.empty(0, np.float32))
+        return cls(space, np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32), 0.0)
+
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """One side's rows: ordinals (ascending), factors (rows × width), decayed popularity (rows) and neighbours."""
+    """One side's rows: ordinals (ascending), factors (rows × width), decayed popularity (rows) and neighbours.
+
+    learnt: mask of the rows that events taught; the others stand on what is like them. None: all are.
+    """
 
     ordinals: Ordinals
     factors: Factors
     popularity: npt.NDArray[np.float32]
     neighbours: Neighbours = field(default_factory=Neighbours.none)
+    learnt: npt.NDArray[np.bool_] | None = None
+    descriptions: Descriptions = field(default_factory=Descriptions.none)
 
     @cached_property
     def gram(self) -> npt.NDArray[np.float64]:
-        """FᵀF in float64, width × width: the part of a fold-in that every subject shares."""
-        wide = self.factors.astype(np.float64)
+        """FᵀF in float64 of the learnt rows, width × width: the part of a fold-in that every subject shares."""
+        wide = (self.factors if self.learnt is None else self.factors[self.learnt]).astype(np.float64)
         return wide.T @ wide
+
+    @property
+    def learnt_rows(self) -> int:
+        """How many rows events taught."""
+        return len(self.ordinals) if self.learnt is None else int(np.count_nonzero(self.learnt))
 
     @cached_property
     def norms(self) -> npt.NDArray[np.float64]:

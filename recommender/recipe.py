@@ -15,6 +15,7 @@ FACTORS = 64
 ITERATIONS = 15  # ten lose up to 0.5 % of recall@20; thirty gain 0.4 % on one log and lose 5 % on another
 FAINT = 0.003  # of popularity: decides where a history says nothing, as of a job that nobody else acted on; else silent
 NEIGHBOURS = 0.3  # of the neighbour sum beside the factors; on 3 of 9 logs the best of .1, .3, 1, 3
+CONTENT = 0.1  # of neighbours by content beside the factors: costs nothing where content says little
 LIKENESS = Likeness(talent=1, source=0.5, target=0.2)
 
 
@@ -27,6 +28,7 @@ class Recipe:
     of the confidence matrix survives when its singular value exceeds the regularisation.
     likeness: of neighbours. neighbours: weight of their sum in lists of jobs, talent_neighbours in lists of talents;
     at 1 the best neighbours of a typical history are worth as much as its best products of factors.
+    content: of neighbours by content, for jobs and talents with events of their own, at 1 as much as all else together.
     popularity: what the most popular job gains, in shares of what the best jobs of a typical talent score by both.
     """
 
@@ -39,6 +41,7 @@ class Recipe:
     neighbours: float = NEIGHBOURS
     talent_neighbours: float = NEIGHBOURS
     iterations: int = ITERATIONS
+    content: float = CONTENT
 
 
 def default_recipe(matrix: sp.csr_matrix) -> Recipe:
@@ -105,5 +108,6 @@ def resolve(recipe: Recipe, matrix: sp.csr_matrix, seed: int = SEED) -> Hyperpar
         seed=seed,
         neighbours=recipe.neighbours,
         talent_neighbours=recipe.talent_neighbours,
+        content=recipe.content,
         likeness=(likeness.talent, likeness.source, likeness.target, likeness.shrinkage),
     )

@@ -13,11 +13,13 @@ import scipy.sparse as sp
 
 from recommender.als import OnIteration, fit, fit_jobs, side_of
 from recommender.baselines import Popularity, Scorer, item_knn, rp3beta
-from recommender.blend import ALONE, Blended, FoldedIn, fit_neighbours, popularity_weight, stored
+from recommender.blend import ALONE, Blended, FoldedIn, fit_neighbours, popularity_weight, scale_of
+from recommender.cold_start import alike, content_rows, places_in, widened
 from recommender.documents import Kind
 from recommender.errors import BadInputError
+from recommender.features import DescribedItems
 from recommender.interactions import EventTable, affinity
-from recommender.model import Manifest, Model, Ordinals, Side
+from recommender.model import Hyperparameters, Manifest, Model, Neighbours, Ordinals, Side
 from recommender.recipe import SEED, Recipe, resolve
 from recommender.splits import Split
 
@@ -96,8 +98,9 @@ def train(
     seed: int = SEED,
     metrics: Mapping[str, Mapping[str, float]] | None = None,
     on_iteration: OnIteration | None = None,
+    described: Mapping[Kind, DescribedItems] | None = None,
 ) -> Model:
-    """A model of everything in `table`.
+    """A model of everything in `table`, and of what `described` says of those that no event speaks of.
 
     talent_ordinals, job_ordinals: the catalogue's number of each of the table's ids. as_of_ms: the now that ages are
     measured from. watermark: seq of the last event of the log that was read. trained_at_ms, nonce: see `version_of`.
@@ -119,6 +122,15 @@ def train(
     near_talents, _ = fit_neighbours(matrix.T.tocsr(), side_of(talent_factors), hyper, recipe, seed)
     hyper = replace(hyper, popularity=popularity_weight(typical, recipe.neighbours, recipe.popularity))
     positive = matrix.maximum(0)
+    of_talents, of_jobs = (_sums(positive, axis).astype(np.float32) for axis in (1, 0))
+    talent_side = Side(talent_ordinals[talents], talent_factors, of_talents, Neighbours.of(near_talents))
+    job_side = Side(job_ordinals[jobs], job_factors, of_jobs, Neighbours.of(near_jobs))
+    if described is not None:
+        job_side, weight = _with_content(job_side, described[Kind.JOB], matrix, hyper, hyper.neighbours, seed)
+        talent_side, talent_weight = _with_content(
+            talent_side, described[Kind.TALENT], matrix.T.tocsr(), hyper, hyper.talent_neighbours, seed
+        )
+        hyper = replace(hyper, neighbours=weight, talent_neighbours=talent_weight)
     return Model(
         manifest=Manifest(
             version=version_of(trained_at_ms, nonce),
@@ -129,11 +141,26 @@ def train(
             hyperparameters=hyper,
             metrics=metrics or {},
         ),
-        talents=Side(
-            talent_ordinals[talents], talent_factors, _sums(positive, axis=1).astype(np.float32), stored(near_talents)
-        ),
-        jobs=Side(job_ordinals[jobs], job_factors, _sums(positive, axis=0).astype(np.float32), stored(near_jobs)),
+        talents=talent_side,
+        jobs=job_side,
     )
+
+
+def _with_content(
+    side: Side, items: DescribedItems, history: sp.csr_matrix, hyper: Hyperparameters, weight: float, seed: int
+) -> tuple[Side, float]:
+    """The side with what its items say of themselves, and the weight of neighbours in its lists from now on.
+
+    history: subjects × the side's rows. Where neighbours by behaviour have no weight, those by content stand alone.
+    """
+    itself = places_in(side.ordinals, items.ordinals)
+    likeness = alike(items.rows, items.at(side.ordinals), itself)
+    if not likeness.nnz:
+        return side, weight
+    scale, _ = scale_of(content_rows(likeness, itself), history, side, hyper, seed)
+    if weight == 0:
+        side, weight = replace(side, neighbours=Neighbours.none()), 1.0
+    return widened(side, items, likeness, scale / weight, hyper.content), weight
 
 
 def _rows_in_order(ordinals: Ordinals, counts: npt.NDArray[np.integer]) -> npt.NDArray[np.intp]:

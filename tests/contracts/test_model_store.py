@@ -20,7 +20,8 @@ import pytest
 
 from gateway.adapters.directory.models import ARRAYS, CURRENT, MANIFEST, PINNED, DirectoryModelStore
 from recommender.errors import BadInputError, ModelRefusedError, UnavailableError
-from recommender.model import Hyperparameters, Manifest, Model, Neighbours, Side
+from recommender.features import FeatureSpace
+from recommender.model import Descriptions, Hyperparameters, Manifest, Model, Neighbours, Side
 from tests.factories import NOW_MS
 
 ADAPTERS = {"directory": DirectoryModelStore}
@@ -89,10 +90,17 @@ def assert_same(found: Model, expected: Model) -> None:
         for one, other, names in (
             (ours, theirs, ("ordinals", "factors", "popularity")),
             (ours.neighbours, theirs.neighbours, ("starts", "columns", "strengths")),
+            (ours.descriptions, theirs.descriptions, ("starts", "columns", "values")),
         ):
             for name in names:
                 assert getattr(one, name).dtype == getattr(other, name).dtype
                 np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+        assert (ours.learnt is None) == (theirs.learnt is None)
+        if ours.learnt is not None and theirs.learnt is not None:
+            np.testing.assert_array_equal(ours.learnt, theirs.learnt)
+        assert ours.descriptions.strength == theirs.descriptions.strength
+        assert list(ours.descriptions.space.names) == list(theirs.descriptions.space.names)
+        np.testing.assert_array_equal(ours.descriptions.space.weights, theirs.descriptions.space.weights)
 
 
 def test_an_empty_store_says_so(store: DirectoryModelStore, path: Path) -> None:
@@ -112,6 +120,44 @@ def test_a_model_comes_back_as_it_was_published(store: DirectoryModelStore) -> N
     assert store.current() == "v1"
     assert_same(store.load("v1"), model())
     assert store.manifest("v1") == model().manifest
+
+
+def described(rows: int) -> Side:
+    """A side whose last row stands on what it is like, and whose others say something of themselves."""
+    learnt = np.arange(rows) < rows - 1
+    starts = np.minimum(np.arange(rows + 1, dtype=np.int64), rows - 1)
+    columns, values = np.arange(rows - 1, dtype=np.int32) % 2, np.ones(rows - 1, np.float32)
+    space = FeatureSpace(("skill c++", "word größe"), np.array([1.5, 2.5], np.float32))
+    return replace(side(rows), learnt=learnt, descriptions=Descriptions(space, starts, columns, values, 0.75))
+
+
+def test_rows_by_content_and_descriptions_come_back(store: DirectoryModelStore) -> None:
+    store.publish(model(talents=described(7), jobs=described(2)))
+    assert_same(store.load("v1"), model(talents=described(7), jobs=described(2)))
+
+
+def test_a_model_from_before_content_is_read_without_any(store: DirectoryModelStore) -> None:
+    store.publish(model(schema=2))
+    assert_same(store.load("v1"), model(schema=2))
+
+
+BAD_DESCRIPTIONS: dict[str, Any] = {
+    "another length": {"starts": np.zeros(3, np.int64)},
+    "a column outside": {"columns": np.full(6, 2, np.int32)},
+    "no number": {"values": np.full(6, np.nan, np.float32)},
+    "another type": {"values": np.ones(6)},
+    "no strength": {"strength": math.inf},
+}
+
+
+@pytest.mark.parametrize("name", BAD_DESCRIPTIONS)
+def test_descriptions_that_cannot_be_served_are_refused(store: DirectoryModelStore, name: str) -> None:
+    bad = described(7)
+    with pytest.raises(ModelRefusedError, match=r"talents\.descriptions"):
+        store.publish(model(talents=replace(bad, descriptions=replace(bad.descriptions, **BAD_DESCRIPTIONS[name]))))
+    with pytest.raises(ModelRefusedError, match=r"talents\.learnt"):
+        store.publish(model(talents=replace(bad, learnt=np.ones(6, np.bool_))))
+    assert store.versions() == []
 
 
 def test_a_model_from_before_neighbours_is_read_without_any(store: DirectoryModelStore) -> None:
@@ -270,7 +316,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "manifest no object": (_write(MANIFEST, b"[]"), r"its manifest\.json is torn or altered"),
     "manifest bottomless": (_write(MANIFEST, b"[" * 100_000), r"its manifest\.json is torn or altered"),
     "manifest gone": (lambda folder: (folder / MANIFEST).unlink(), r"its manifest\.json is missing"),
-    "other schema": (_edit(schema=3), "it has schema 3 and this version reads schema 2"),
+    "other schema": (_edit(schema=4), "it has schema 4 and this version reads schema 3"),
     "watermark changed": (_edit(watermark=9), r"its manifest\.json was altered \(checksum\)"),
     "checksum removed": (_edit(sha256=None), r"its manifest\.json was altered \(checksum\)"),
 }

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from recommender import likeness
+from recommender import likeness, sparse_rows
 from recommender.baselines import SHRINKAGE, Popularity, item_knn, rp3beta
 from recommender.likeness import Likeness, neighbour_rows
 
@@ -58,7 +58,7 @@ def test_likenesses_asked_for_together_are_those_asked_for_alone() -> None:
 @pytest.mark.parametrize("build", [item_knn, rp3beta])
 def test_blocks_change_nothing(build: object, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = build(random_history()).scores(np.arange(30))  # type: ignore[operator]
-    monkeypatch.setattr(likeness, "_CHUNK_CELLS", 50)
+    monkeypatch.setattr(sparse_rows, "_CHUNK_CELLS", 50)
     assert np.array_equal(whole, build(random_history()).scores(np.arange(30)))  # type: ignore[operator]
 
 

@@ -1,7 +1,8 @@
 """The model store as a directory: one folder per version; `CURRENT` names the one that serves, `PINNED` holds it.
 
 A version is a folder with `arrays.safetensors` and `manifest.json`. It is written under a temporary name, brought to
-the disk and renamed, so that it is there whole or not at all; `CURRENT` is replaced the same way.
+the disk and renamed, so that it is there whole or not at all; `CURRENT` is replaced the same way. `report.html` comes
+into the folder later, for people; nothing reads it, and no checksum is of it.
 """
 
 from __future__ import annotations
@@ -17,8 +18,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
-from operator import attrgetter
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,13 @@ from safetensors import numpy as safetensors
 
 from gateway.adapters.disk import sync_directory, write_through
 from recommender.errors import BadInputError, ModelRefusedError, UnavailableError
-from recommender.model import SCHEMA, Hyperparameters, Manifest, Model, Neighbours, Side
+from recommender.features import FeatureSpace
+from recommender.model import SCHEMA, Descriptions, Hyperparameters, Manifest, Model, Neighbours, Side
 
 PART = "model store"
 ARRAYS = "arrays.safetensors"
 MANIFEST = "manifest.json"
+REPORT = "report.html"
 CURRENT = "CURRENT"
 PINNED = "PINNED"
 LOCK = ".lock"
@@ -48,7 +50,9 @@ _MEANINGS = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _FULL) | dict.fromkeys(
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _DTYPES = {"ordinals": np.dtype(np.uint32), "factors": np.dtype(np.float32), "popularity": np.dtype(np.float32)}
 _OF_NEIGHBOURS = {"starts": np.dtype(np.int64), "columns": np.dtype(np.int32), "strengths": np.dtype(np.float32)}
-_BEFORE_NEIGHBOURS = 1  # the schema whose models have none; they are read as such
+_OF_DESCRIPTIONS = {"starts": np.dtype(np.int64), "columns": np.dtype(np.int32), "values": np.dtype(np.float32)}
+_OF_SPACE = {"names": np.dtype(np.uint8), "weights": np.dtype(np.float32)}
+_BEFORE_NEIGHBOURS, _BEFORE_CONTENT = 1, 2  # the schemas whose models have none; they are read as such
 _ADVICE = "promote another version with `tandem models promote VERSION`, or train again with `tandem train`"
 
 
@@ -103,8 +107,7 @@ class DirectoryModelStore:
         document = _document(version, folder)
         manifest = _manifest(version, document)
         arrays = _arrays(version, folder / ARRAYS, document)
-        has_neighbours = manifest.schema != _BEFORE_NEIGHBOURS
-        talents, jobs = (_side(name, arrays, has_neighbours) for name in ("talents", "jobs"))
+        talents, jobs = (_side(name, arrays, manifest.schema) for name in ("talents", "jobs"))
         model = Model(manifest=manifest, talents=talents, jobs=jobs)
         _check(model)
         return model
@@ -136,6 +139,20 @@ class DirectoryModelStore:
             self._replace(CURRENT, version)
             if not pin:
                 (self.path / PINNED).unlink(missing_ok=True)
+
+    def write_report(self, version: str, page: str) -> Path:
+        """Put a page for people beside a version's arrays, in place of one that is there; it goes when they go.
+
+        Raises KeyError for a version that is not there (any more).
+        """
+        with self._locked():
+            self._replace(f"{self._folder(version).name}/{REPORT}", page.rstrip("\n"))
+        return self.path / version / REPORT
+
+    def report(self, version: str) -> Path | None:
+        """Where the page of a version is; None when it has none. Raises KeyError for a version that is not there."""
+        path = self._folder(version) / REPORT
+        return path if path.is_file() else None
 
     def _folder(self, version: str) -> Path:
         if not _VERSION.fullmatch(version) or not (self.path / version).is_dir():
@@ -237,6 +254,7 @@ def _check(model: Model) -> None:
             if not bool(np.isfinite(array).all()):
                 raise _refused(version, f"{name}.{part} holds numbers that are not finite")
         _check_neighbours(version, name, side.neighbours, rows)
+        _check_content(version, name, side)
 
 
 def _check_neighbours(version: str, name: str, neighbours: Neighbours, rows: int) -> None:
@@ -258,27 +276,73 @@ def _check_neighbours(version: str, name: str, neighbours: Neighbours, rows: int
         raise _refused(version, f"{name}.neighbours.strengths must be finite and above 0")
 
 
+def _check_content(version: str, name: str, side: Side) -> None:
+    """Refuse a mask of another length, and descriptions that are no rows of their space."""
+    rows, said = len(side.ordinals), side.descriptions
+    if side.learnt is not None and (side.learnt.shape != (rows,) or side.learnt.dtype != np.bool_):
+        raise _refused(version, f"{name}.learnt must be a mask of {rows} rows")
+    found = {part: getattr(said, part).dtype for part in _OF_DESCRIPTIONS}
+    if found != _OF_DESCRIPTIONS or said.space.weights.dtype != np.float32:
+        raise _refused(version, f"{name}.descriptions must be {_OF_DESCRIPTIONS}, and are {found}")
+    if len(said.starts) == 1 and not len(said.columns):
+        return
+    features = len(said.space.names)
+    if (
+        len(said.starts) != rows + 1
+        or features != len(said.space.weights)
+        or said.starts[0] != 0
+        or not bool(np.all(said.starts[1:] >= said.starts[:-1]))
+        or not int(said.starts[-1]) == len(said.columns) == len(said.values)
+        or not bool(np.all((said.columns >= 0) & (said.columns < features)))
+    ):
+        raise _refused(version, f"{name}.descriptions are no rows of a sparse matrix of {rows} × {features}")
+    numbers = (said.values, said.space.weights, np.array(said.strength))
+    if not all(bool(np.isfinite(part).all()) for part in numbers):
+        raise _refused(version, f"{name}.descriptions hold numbers that are not finite")
+
+
 def _names(schema: int) -> list[str]:
     """The arrays of a model of that schema."""
     parts = [*_DTYPES]
-    if schema != _BEFORE_NEIGHBOURS:
+    if schema > _BEFORE_NEIGHBOURS:
         parts += [f"neighbours.{part}" for part in _OF_NEIGHBOURS]
+    if schema > _BEFORE_CONTENT:
+        parts += ["learnt", *(f"descriptions.{part}" for part in (*_OF_DESCRIPTIONS, *_OF_SPACE, "strength"))]
     return [f"{side}.{part}" for side in ("talents", "jobs") for part in parts]
 
 
 def _named(model: Model) -> dict[str, npt.NDArray[Any]]:
-    sides = {"talents": model.talents, "jobs": model.jobs}
-    return {
-        name: np.ascontiguousarray(attrgetter(part)(sides[side]))
-        for name in _names(model.manifest.schema)
-        for side, _, part in [name.partition(".")]
-    }
+    """A model's arrays by name, contiguous."""
+    named: dict[str, npt.NDArray[Any]] = {}
+    for name, side in (("talents", model.talents), ("jobs", model.jobs)):
+        said = side.descriptions
+        of_side = {
+            **{part: getattr(side, part) for part in _DTYPES},
+            **{f"neighbours.{part}": getattr(side.neighbours, part) for part in _OF_NEIGHBOURS},
+            "learnt": np.ones(len(side.ordinals), np.bool_) if side.learnt is None else side.learnt,
+            **{f"descriptions.{part}": getattr(said, part) for part in _OF_DESCRIPTIONS},
+            "descriptions.names": np.frombuffer("\0".join(said.space.names).encode(), dtype=np.uint8),
+            "descriptions.weights": said.space.weights,
+            "descriptions.strength": np.array([said.strength]),
+        }
+        named |= {f"{name}.{part}": np.ascontiguousarray(array) for part, array in of_side.items()}
+    return {name: named[name] for name in _names(model.manifest.schema)}
 
 
-def _side(name: str, arrays: Mapping[str, npt.NDArray[Any]], has_neighbours: bool) -> Side:
-    of_neighbours = {part: arrays[f"{name}.neighbours.{part}"] for part in _OF_NEIGHBOURS if has_neighbours}
-    neighbours = Neighbours(**of_neighbours) if has_neighbours else Neighbours.none()
-    return Side(**{part: arrays[f"{name}.{part}"] for part in _DTYPES}, neighbours=neighbours)
+def _side(name: str, arrays: Mapping[str, npt.NDArray[Any]], schema: int) -> Side:
+    side = Side(arrays[f"{name}.ordinals"], arrays[f"{name}.factors"], arrays[f"{name}.popularity"])
+    if schema > _BEFORE_NEIGHBOURS:
+        of_neighbours = {part: arrays[f"{name}.neighbours.{part}"] for part in _OF_NEIGHBOURS}
+        side = replace(side, neighbours=Neighbours(**of_neighbours))
+    if schema > _BEFORE_CONTENT:
+        learnt, names = arrays[f"{name}.learnt"], arrays[f"{name}.descriptions.names"].tobytes().decode()
+        space = FeatureSpace(names.split("\0") if names else (), arrays[f"{name}.descriptions.weights"])
+        parts = {part: arrays[f"{name}.descriptions.{part}"] for part in _OF_DESCRIPTIONS}
+        strength = float(arrays[f"{name}.descriptions.strength"][0])
+        side = replace(
+            side, learnt=None if learnt.all() else learnt, descriptions=Descriptions(space, **parts, strength=strength)
+        )
+    return side
 
 
 def _described(manifest: Manifest, arrays: Mapping[str, npt.NDArray[Any]], data: bytes) -> dict[str, Any]:
@@ -321,7 +385,7 @@ def _document(version: str, folder: Path) -> dict[str, Any]:
         raise _refused(version, f"its {MANIFEST} is torn or altered") from None
     if not isinstance(document, dict):
         raise _refused(version, f"its {MANIFEST} is torn or altered")
-    if document.get("schema") not in (_BEFORE_NEIGHBOURS, SCHEMA):
+    if document.get("schema") not in (_BEFORE_NEIGHBOURS, _BEFORE_CONTENT, SCHEMA):
         raise _refused(version, f"it has schema {document.get('schema')!r} and this version reads schema {SCHEMA}")
     claimed = document.pop("sha256", None)
     if claimed != _digest(document):
