@@ -10,6 +10,7 @@ from gateway.graphql.context import Info
 from gateway.graphql.ids import NodeType, relay_id
 from gateway.graphql.inputs import window
 from gateway.graphql.node import Node
+from gateway.graphql.nullability import NULL_ONLY_ON_ERROR
 
 
 @strawberry.type(description='Who offers work, e.g. `client(clientId: "acme")`.')
@@ -19,7 +20,8 @@ class Client(Node):
     client_id: strawberry.ID = strawberry.field(description='The marketplace\'s own id, e.g. `"acme"`.')
 
     @strawberry.field(
-        description="Their jobs, newest first; the open ones unless the filter names `statuses`, e.g. all."
+        description="Their jobs, newest first; the open ones unless the filter names `statuses`, e.g. all.",
+        directives=NULL_ONLY_ON_ERROR,
     )
     async def jobs(
         self,

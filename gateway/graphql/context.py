@@ -14,6 +14,7 @@ from gateway.graphql.viewer import Viewer
 class Context:
     """Made inside the running loop, once per request, and never shared.
 
+    requested_cost: see cost.py; known once the operation is valid.
     reads_parts: whether the answer may come in parts, for @defer.
     """
 
@@ -22,6 +23,7 @@ class Context:
         self.viewer = viewer
         self.request_id = request_id
         self.reads_parts = reads_parts
+        self.requested_cost = 0
         self.now_ms = services.clock_ms()
         self.loaders = Loaders(services, self.now_ms)
 

@@ -1,4 +1,4 @@
-"""The size of an answer, bounded before anything is executed: nested lists multiply.
+"""What an operation costs: the objects of its answer, bounded before anything is executed, as nested lists multiply.
 
 One pass that is linear in the document: a fragment's size is worked out once, however often it is spread.
 """
@@ -19,6 +19,7 @@ from graphql import (
     InlineFragmentNode,
     IntValueNode,
     ListValueNode,
+    ObjectValueNode,
     OperationDefinitionNode,
     SelectionSetNode,
     ValueNode,
@@ -28,22 +29,47 @@ from graphql import (
 
 from gateway.graphql.errors import request_error
 from gateway.graphql.inputs import MAX_PAGE
+from recommender.search import FacetField
 
+DEEPEST_LIST = 4  # steps into a variable, of which none is checked yet: the lists of an input lie within
 MAX_OBJECTS = 50_000  # fifty lists of fifty rows, each row with its reasons and what these name
 
 
-def check_size(
+def requested_cost(
     schema: GraphQLSchema, document: DocumentNode, operation_name: str | None, variables: Mapping[str, Any]
-) -> list[GraphQLError]:
-    """No errors for a valid operation whose answer is at most MAX_OBJECTS objects, else one that says so."""
+) -> int:
+    """At most how many objects the answer of a valid operation holds. Introspection has limits of its own."""
     operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
     chosen = next((node for node in operations if node.name and node.name.value == operation_name), operations[0])
     root = schema.get_root_type(chosen.operation)
-    size = _Sizes(schema, document, {**_defaults(chosen), **variables}).of(chosen.selection_set, root)
-    if size <= MAX_OBJECTS:
+    return _Sizes(schema, document, {**_defaults(chosen), **variables}).of(chosen.selection_set, root)
+
+
+def too_large(cost: int) -> list[GraphQLError]:
+    """No error for a cost within MAX_OBJECTS, else one that says so."""
+    if cost <= MAX_OBJECTS:
         return []
-    message = f"this operation may answer with {size} objects, at most {MAX_OBJECTS} are allowed: lower its `first`"
+    message = f"this operation may answer with {cost} objects, at most {MAX_OBJECTS} are allowed: lower its `first`"
     return [request_error(message, "QUERY_TOO_LARGE")]
+
+
+def actual_cost(data: object) -> int:
+    """How many objects an answer holds, itself not counted."""
+    if isinstance(data, dict):
+        return sum(actual_cost(value) + isinstance(value, dict) for value in data.values() if value)
+    if isinstance(data, list):
+        return sum(actual_cost(value) + isinstance(value, dict) for value in data if value)
+    return 0
+
+
+def cost_report(requested: int, actual: int) -> dict[str, Any]:
+    """`extensions.cost`. Nobody's requests are counted yet, so there is no state of a limit to tell."""
+    return {
+        "requestedQueryCost": requested,
+        "actualQueryCost": min(actual, requested),  # introspection is in neither
+        "maximumQueryCost": MAX_OBJECTS,
+        "throttleStatus": None,
+    }
 
 
 def _defaults(operation: OperationDefinitionNode) -> dict[str, Any]:
@@ -87,7 +113,12 @@ class _Sizes:
         field: GraphQLField | None = getattr(parent, "fields", {}).get(node.name.value)
         if node.selection_set is None or field is None:  # a leaf, or introspection, which has limits of its own
             return 0
-        return self._rows(node, field) * (1 + self.of(node.selection_set, get_named_type(field.type)))
+        below = self.of(node.selection_set, get_named_type(field.type))
+        if "input" in field.args:  # of a mutation, whose payload lists what the items are about
+            return 1 + self._longest(_argument(node, "input")) * below
+        if "size" in field.args:  # facets, each with its buckets
+            return self._facets(node) * (1 + self._most(node, "size"))
+        return self._rows(node, field) * (1 + below)
 
     def _of_fragment(self, name: str) -> int:
         if name not in self._known:
@@ -99,17 +130,22 @@ class _Sizes:
 
     def _rows(self, node: FieldNode, field: GraphQLField) -> int:
         """At most how many rows a field has; outside 1 to 100 the field itself refuses."""
-        arguments = {argument.name.value: argument.value for argument in node.arguments or ()}
         if "ids" in field.args:
-            ids = arguments.get("ids")
-            return min(MAX_PAGE, len(ids.values)) if isinstance(ids, ListValueNode) else MAX_PAGE
+            return min(MAX_PAGE, self._longest(_argument(node, "ids")))
         if "representations" in field.args:
-            return self._listed(arguments.get("representations"))
+            return self._longest(_argument(node, "representations"))
         if "first" not in field.args:
             return 1
-        last = self._number(arguments.get("last"))
-        rows = self._number(arguments.get("first")) if last is None else last
-        return max(1, min(MAX_PAGE, MAX_PAGE // 5 if rows is None else rows))  # None: the default of every long list
+        return self._most(node, "first" if self._number(_argument(node, "last")) is None else "last")
+
+    def _most(self, node: FieldNode, name: str) -> int:
+        """What an argument limits a list to; without it, the default of every long list."""
+        given = self._number(_argument(node, name))
+        return max(1, min(MAX_PAGE, MAX_PAGE // 5 if given is None else given))
+
+    def _facets(self, node: FieldNode) -> int:
+        attributes = _argument(node, "attributes")
+        return len(FacetField) + (0 if attributes is None else self._longest(attributes))
 
     def _number(self, argument: ValueNode | None) -> int | None:
         """The value of a whole number; None when there is none."""
@@ -121,12 +157,33 @@ class _Sizes:
             case _:
                 return None
 
-    def _listed(self, argument: ValueNode | None) -> int:
-        """How many values an argument lists; one that is no list is taken for a list of itself."""
+    def _longest(self, argument: ValueNode | None) -> int:
+        """The length of the longest list in an argument; one without a list is taken for a list of itself."""
         match argument:
             case ListValueNode(values=values):
-                return len(values)
-            case VariableNode(name=name) if isinstance(found := self._variables.get(name.value), list):
-                return len(found)
+                return max([1, len(values), *map(self._longest, values)])
+            case ObjectValueNode(fields=fields):
+                return max([1, *(self._longest(field.value) for field in fields)])
+            case VariableNode(name=name):
+                return _longest_list(self._variables.get(name.value))
             case _:
                 return 1
+
+
+def _argument(node: FieldNode, name: str) -> ValueNode | None:
+    return next((argument.value for argument in node.arguments or () if argument.name.value == name), None)
+
+
+def _longest_list(value: object, depth: int = DEEPEST_LIST) -> int:
+    if depth and isinstance(value, dict):
+        return max([1, *(_longest_list(part, depth - 1) for part in value.values())])
+    if depth and isinstance(value, list):
+        return max([1, _members(value), *(_longest_list(part, depth - 1) for part in value)])
+    return 1
+
+
+def _members(values: list[Any]) -> int:
+    """How many there are; of events, how many talents or jobs they are about: a payload lists each once."""
+    if not values or not all(isinstance(value, dict) and "talentId" in value and "jobId" in value for value in values):
+        return len(values)
+    return max(len({str(value[name]) for value in values}) for name in ("talentId", "jobId"))

@@ -10,7 +10,7 @@ from graphql import DocumentNode, GraphQLError, GraphQLSchema, OperationDefiniti
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.schema import validate_document
 
-from gateway.graphql.cost import check_size
+from gateway.graphql.cost import requested_cost, too_large
 from gateway.graphql.errors import request_error
 from gateway.graphql.incremental import undeferred
 
@@ -86,7 +86,10 @@ class DocumentStage(SchemaExtension):
         if not errors and document.operations > 1 and context._provided_operation_name is None:
             errors = [request_error("operationName: the document has several operations; name one", "BAD_REQUEST")]
         if not errors:
-            errors = check_size(context.schema._schema, document.node, context.operation_name, context.variables or {})
+            variables = context.variables or {}
+            cost = requested_cost(context.schema._schema, document.node, context.operation_name, variables)
+            context.context.requested_cost = cost
+            errors = too_large(cost)
         context.pre_execution_errors = errors
         if not context.context.reads_parts:
             context.graphql_document = document.whole

@@ -47,7 +47,7 @@ DEFER = GraphQLDirective(
         ),
         "label": GraphQLArgument(GraphQLString, description='A name of its own in the document, e.g. `"list"`.'),
     },
-    description="Answer this fragment in a later part, for who accepts `multipart/mixed`, e.g. what is below a headline: "
+    description="Answer this fragment in a later part, for who accepts `multipart/mixed`, e.g. what takes longer: "
     '`... @defer(label: "list") { recommendedJobs { nodes { title } } }`. Everybody else gets the whole at once.',
 )
 

@@ -25,6 +25,7 @@ from gateway.graphql.context import Info
 from gateway.graphql.ids import NodeType, relay_id
 from gateway.graphql.inputs import window
 from gateway.graphql.node import Node
+from gateway.graphql.nullability import NULL_ONLY_ON_ERROR
 from gateway.graphql.scalars import DateTime
 from gateway.graphql.values import Attribute, Budget, attributes_from, budget_from
 from recommender import documents as domain
@@ -82,7 +83,9 @@ class Job(Node):
 
         return await similar_jobs(info.context, self.job_id, filter, first, after)
 
-    @strawberry.field(description="What happened with this job, newest first, e.g. `types: [APPLY]`.")
+    @strawberry.field(
+        description="What happened with this job, newest first, e.g. `types: [APPLY]`.", directives=NULL_ONLY_ON_ERROR
+    )
     async def interactions(
         self,
         info: Info,

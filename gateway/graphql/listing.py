@@ -17,6 +17,7 @@ from gateway.graphql.highlight import Highlight, highlights_from
 from gateway.graphql.inputs import Window, given, query_text
 from gateway.graphql.job import Job, job_from
 from gateway.graphql.node import PageInfo
+from gateway.graphql.nullability import NULL_ONLY_ON_ERROR
 from gateway.graphql.talent import Talent, talent_from
 from recommender.documents import Document, Kind
 from recommender.filters import Filter
@@ -57,9 +58,14 @@ class TalentConnection:
     edges: list[TalentEdge] = strawberry.field(description="The talents with their cursors, e.g. for paging.")
     nodes: list[Talent] = strawberry.field(description="The talents alone, e.g. for a plain list.")
     page_info: PageInfo = strawberry.field(description="Whether and how to go on, e.g. `{ hasNextPage: true }`.")
-    total_count: int | None = strawberry.field(description="How many match in all, e.g. `1290`.")
+    total_count: int | None = strawberry.field(
+        description="How many match in all, e.g. `1290`.", directives=NULL_ONLY_ON_ERROR
+    )
 
-    @strawberry.field(description="Counts over everything that matches, e.g. `facets(fields: [SKILLS])`.")
+    @strawberry.field(
+        description="Counts over everything that matches, e.g. `facets(fields: [SKILLS])`.",
+        directives=NULL_ONLY_ON_ERROR,
+    )
     async def facets(
         self, info: Info, fields: Fields = UNSET, attributes: Attributes = UNSET, size: Size = 20
     ) -> list[Facet] | None:
@@ -74,9 +80,14 @@ class JobConnection:
     edges: list[JobEdge] = strawberry.field(description="The jobs with their cursors, e.g. for paging.")
     nodes: list[Job] = strawberry.field(description="The jobs alone, e.g. for a plain list.")
     page_info: PageInfo = strawberry.field(description="Whether and how to go on, e.g. `{ hasNextPage: true }`.")
-    total_count: int | None = strawberry.field(description="How many match in all, e.g. `840`.")
+    total_count: int | None = strawberry.field(
+        description="How many match in all, e.g. `840`.", directives=NULL_ONLY_ON_ERROR
+    )
 
-    @strawberry.field(description="Counts over everything that matches, e.g. `facets(fields: [SKILLS])`.")
+    @strawberry.field(
+        description="Counts over everything that matches, e.g. `facets(fields: [SKILLS])`.",
+        directives=NULL_ONLY_ON_ERROR,
+    )
     async def facets(
         self, info: Info, fields: Fields = UNSET, attributes: Attributes = UNSET, size: Size = 20
     ) -> list[Facet] | None:

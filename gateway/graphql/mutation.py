@@ -8,6 +8,7 @@ import strawberry
 
 from gateway.graphql.context import Info
 from gateway.graphql.deleting import DeleteInput, DeletePayload, delete
+from gateway.graphql.nullability import NULL_ONLY_ON_ERROR
 from gateway.graphql.recording import RecordEventsInput, RecordEventsPayload, record_events
 from gateway.graphql.upserting import UpsertJobsInput, UpsertPayload, UpsertTalentsInput, upsert_jobs, upsert_talents
 from gateway.graphql.viewer import Permission
@@ -20,7 +21,8 @@ class Mutation:
 
     @strawberry.mutation(
         description="Record what happened. Send a batch again until it is answered: an `eventId` counts once, e.g. "
-        "from an app's offline queue. When the log is down it fails with UNAVAILABLE and nothing was written."
+        "from an app's offline queue. When the log is down it fails with UNAVAILABLE and nothing was written.",
+        directives=NULL_ONLY_ON_ERROR,
     )
     async def record_events(
         self,
@@ -32,7 +34,10 @@ class Mutation:
         info.context.viewer.require(Permission.WRITE_EVENTS)
         return await record_events(info.context, input.events)
 
-    @strawberry.mutation(description="Create or change talents: an absent field keeps, null clears, e.g. a new rate.")
+    @strawberry.mutation(
+        description="Create or change talents: an absent field keeps, null clears, e.g. a new rate.",
+        directives=NULL_ONLY_ON_ERROR,
+    )
     async def upsert_talents(
         self,
         info: Info,
@@ -44,7 +49,8 @@ class Mutation:
         return await upsert_talents(info.context, input.talents)
 
     @strawberry.mutation(
-        description="Create or change jobs: an absent field keeps, null clears, e.g. `status: CLOSED`."
+        description="Create or change jobs: an absent field keeps, null clears, e.g. `status: CLOSED`.",
+        directives=NULL_ONLY_ON_ERROR,
     )
     async def upsert_jobs(
         self,
@@ -56,7 +62,10 @@ class Mutation:
         info.context.viewer.require(Permission.WRITE_CATALOGUE)
         return await upsert_jobs(info.context, input.jobs)
 
-    @strawberry.mutation(description="Delete a talent, with `erase` for good, e.g. when the person asks for it.")
+    @strawberry.mutation(
+        description="Delete a talent, with `erase` for good, e.g. when the person asks for it.",
+        directives=NULL_ONLY_ON_ERROR,
+    )
     async def delete_talent(
         self,
         info: Info,
@@ -67,7 +76,10 @@ class Mutation:
         info.context.viewer.require(Permission.WRITE_CATALOGUE)
         return await delete(info.context, Kind.TALENT, input)
 
-    @strawberry.mutation(description="Delete a job, with `erase` for good, e.g. one that was posted by mistake.")
+    @strawberry.mutation(
+        description="Delete a job, with `erase` for good, e.g. one that was posted by mistake.",
+        directives=NULL_ONLY_ON_ERROR,
+    )
     async def delete_job(
         self,
         info: Info,

@@ -20,6 +20,7 @@ from gateway.graphql.arguments import (
 from gateway.graphql.arguments import Query as Text
 from gateway.graphql.client import Client, client_from
 from gateway.graphql.context import Context, Info
+from gateway.graphql.cost import MAX_OBJECTS
 from gateway.graphql.explanation import Explanation, explanation_from
 from gateway.graphql.filters import job_filter, talent_filter
 from gateway.graphql.ids import NodeType, own_id, parse_relay_id
@@ -27,8 +28,10 @@ from gateway.graphql.inputs import window
 from gateway.graphql.job import Job, job_from
 from gateway.graphql.listing import JobConnection, TalentConnection, search_jobs, search_talents
 from gateway.graphql.node import Node
+from gateway.graphql.nullability import NULL_ONLY_ON_ERROR
 from gateway.graphql.options import TalentSubject
 from gateway.graphql.recommended import RecommendedJobConnection, recommended_jobs_of_subject
+from gateway.graphql.scalars import DateTime
 from gateway.graphql.talent import Talent, talent_from
 from gateway.graphql.viewer import Permission
 from recommender import documents
@@ -61,6 +64,30 @@ class ViewerType:
     client: Client | None = strawberry.field(description="The client that asks, e.g. null for an engineer.")
 
 
+@strawberry.type(
+    description="What may be asked, e.g. `{ cost: 341, limit: null }`. Each operation is held to `maximumCost`; "
+    "how many are sent is not limited yet, so what tells of such a limit is null."
+)
+class RateLimit:
+    """The cost of the operation that asks, see cost.py."""
+
+    cost: int = strawberry.field(
+        description="At most how many objects this operation answers with, nested lists multiplied, e.g. `341`."
+    )
+    maximum_cost: int = strawberry.field(
+        description="The most that one operation may cost, e.g. `50000`; beyond, it is refused with `QUERY_TOO_LARGE`."
+    )
+    limit: int | None = strawberry.field(
+        description="What the viewer may spend until `resetAt`, e.g. `100000`; null while nothing limits it."
+    )
+    remaining: int | None = strawberry.field(
+        description="What is left of `limit`, e.g. `99659`; null while nothing limits it."
+    )
+    reset_at: DateTime | None = strawberry.field(
+        description='When `limit` is there again, e.g. `"2026-01-31T09:30:00Z"`; null while nothing limits it.'
+    )
+
+
 @strawberry.type(description='Where every query starts, e.g. `{ talent(talentId: "t-4") { title } }`.')
 class Query:
     """One field per question; each first asks whether the viewer may."""
@@ -85,9 +112,18 @@ class Query:
             raise BadInputError(f"ids: at most {MAX_NODES}; got {len(ids)}")
         return await _nodes(info.context, ids)
 
-    @strawberry.field(description="Who asks and what they may do, e.g. for a menu.")
+    @strawberry.field(description="Who asks and what they may do, e.g. for a menu.", directives=NULL_ONLY_ON_ERROR)
     def viewer(self, info: Info) -> ViewerType | None:
         return ViewerType(roles=list(info.context.viewer.roles), talent=None, client=None)
+
+    @strawberry.field(
+        description="What this operation costs and what may be spent, e.g. `rateLimit { cost remaining }`.",
+        directives=NULL_ONLY_ON_ERROR,
+    )
+    def rate_limit(self, info: Info) -> RateLimit | None:
+        return RateLimit(
+            cost=info.context.requested_cost, maximum_cost=MAX_OBJECTS, limit=None, remaining=None, reset_at=None
+        )
 
     @strawberry.field(description="A talent by the marketplace's own id; null for an unknown one, e.g. a mistyped one.")
     async def talent(self, info: Info, talent_id: TalentId) -> Talent | None:
@@ -114,7 +150,10 @@ class Query:
         known = await info.context.loaders.client_exists_by_client_id.get(own_id(client_id, "clientId"))
         return client_from(client_id) if known else None
 
-    @strawberry.field(description='Search talents, e.g. `talents(query: "go", filter: { levels: [EXPERT] })`.')
+    @strawberry.field(
+        description='Search talents, e.g. `talents(query: "go", filter: { levels: [EXPERT] })`.',
+        directives=NULL_ONLY_ON_ERROR,
+    )
     async def talents(
         self,
         info: Info,
@@ -129,7 +168,10 @@ class Query:
         info.context.viewer.require(Permission.READ)
         return await search_talents(info.context, query, filter, sort, window(first, after, last, before))
 
-    @strawberry.field(description='Search jobs, e.g. `jobs(query: "go", filter: { isRemote: true }, sort: NEWEST)`.')
+    @strawberry.field(
+        description='Search jobs, e.g. `jobs(query: "go", filter: { isRemote: true }, sort: NEWEST)`.',
+        directives=NULL_ONLY_ON_ERROR,
+    )
     async def jobs(
         self,
         info: Info,
@@ -146,7 +188,8 @@ class Query:
 
     @strawberry.field(
         description="Jobs for anybody, known or not: an unknown talent gets what is popular, a profile what fits it, "
-        'e.g. `recommendedJobs(subject: { profile: { skills: ["Go"] } })`.'
+        'e.g. `recommendedJobs(subject: { profile: { skills: ["Go"] } })`.',
+        directives=NULL_ONLY_ON_ERROR,
     )
     async def recommended_jobs(
         self,
@@ -162,7 +205,8 @@ class Query:
         return await recommended_jobs_of_subject(info.context, subject, query, filter, options, first, after)
 
     @strawberry.field(
-        description="Why a pair is or is not in a list, e.g. blocked by `EXPIRED`, or rank 12 and its terms."
+        description="Why a pair is or is not in a list, e.g. blocked by `EXPIRED`, or rank 12 and its terms.",
+        directives=NULL_ONLY_ON_ERROR,
     )
     async def explain(
         self,

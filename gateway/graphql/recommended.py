@@ -18,6 +18,7 @@ from gateway.graphql.ids import own_id
 from gateway.graphql.inputs import given, page_size, query_text
 from gateway.graphql.job import Job, job_from
 from gateway.graphql.node import PageInfo
+from gateway.graphql.nullability import NULL_ONLY_ON_ERROR
 from gateway.graphql.options import RecommendationOptions, TalentSubject, options
 from gateway.graphql.reason import MostReasons, Reason, reasons_from
 from gateway.graphql.scalars import DateTime
@@ -56,11 +57,15 @@ class RecommendedJobEdge:
     def cursor(self, info: Info) -> str:
         return encode_position(self.item.position, info.context.now_ms)
 
-    @strawberry.field(description="Why it is here, strongest first, e.g. “shares Go and Kubernetes”.")
+    @strawberry.field(
+        description="Why it is here, strongest first, e.g. “shares Go and Kubernetes”.", directives=NULL_ONLY_ON_ERROR
+    )
     async def reasons(self, info: Info, first: MostReasons = 3) -> list[Reason] | None:
         return await reasons_from(info.context, self.page, self.item, first)
 
-    @strawberry.field(description="What is in force between the two, e.g. `[VIEW, SAVE]`.")
+    @strawberry.field(
+        description="What is in force between the two, e.g. `[VIEW, SAVE]`.", directives=NULL_ONLY_ON_ERROR
+    )
     async def interactions(self, info: Info) -> list[EventType] | None:
         return await info.context.loaders.interactions_by_edge.get((self.page, self.item))
 
@@ -83,11 +88,16 @@ class RecommendedTalentEdge:
     def cursor(self, info: Info) -> str:
         return encode_position(self.item.position, info.context.now_ms)
 
-    @strawberry.field(description="Why they are here, strongest first, e.g. “the rate fits the budget”.")
+    @strawberry.field(
+        description="Why they are here, strongest first, e.g. “the rate fits the budget”.",
+        directives=NULL_ONLY_ON_ERROR,
+    )
     async def reasons(self, info: Info, first: MostReasons = 3) -> list[Reason] | None:
         return await reasons_from(info.context, self.page, self.item, first)
 
-    @strawberry.field(description="What is in force between the two, e.g. `[SHORTLIST]`.")
+    @strawberry.field(
+        description="What is in force between the two, e.g. `[SHORTLIST]`.", directives=NULL_ONLY_ON_ERROR
+    )
     async def interactions(self, info: Info) -> list[EventType] | None:
         return await info.context.loaders.interactions_by_edge.get((self.page, self.item))
 
@@ -103,7 +113,9 @@ class RecommendedJobConnection:
     edges: list[RecommendedJobEdge] = strawberry.field(description="The jobs with rank, score and reasons, e.g. ten.")
     nodes: list[Job] = strawberry.field(description="The jobs alone, e.g. for a plain list.")
     page_info: PageInfo = strawberry.field(description="Whether and how to go on, e.g. `{ hasNextPage: true }`.")
-    total_count: int | None = strawberry.field(description="How many paging to the end returns now, e.g. `840`.")
+    total_count: int | None = strawberry.field(
+        description="How many paging to the end returns now, e.g. `840`.", directives=NULL_ONLY_ON_ERROR
+    )
     request_id: strawberry.ID = strawberry.field(description="This page in the serving log, e.g. for support.")
     model: Model | None = strawberry.field(description='The model behind it, e.g. `{ version: "20260131T093000Z" }`.')
     strategy: Strategy = strawberry.field(description="What the list as a whole rests on, e.g. `POPULAR`.")
@@ -113,7 +125,10 @@ class RecommendedJobConnection:
         description="What could not help with it, e.g. `[]` when all is well."
     )
 
-    @strawberry.field(description="Counts over everything that matches, e.g. `facets(fields: [SKILLS])`.")
+    @strawberry.field(
+        description="Counts over everything that matches, e.g. `facets(fields: [SKILLS])`.",
+        directives=NULL_ONLY_ON_ERROR,
+    )
     async def facets(
         self, info: Info, fields: Fields = UNSET, attributes: Attributes = UNSET, size: Size = 20
     ) -> list[Facet] | None:
@@ -133,7 +148,9 @@ class RecommendedTalentConnection:
     )
     nodes: list[Talent] = strawberry.field(description="The talents alone, e.g. for a plain list.")
     page_info: PageInfo = strawberry.field(description="Whether and how to go on, e.g. `{ hasNextPage: true }`.")
-    total_count: int | None = strawberry.field(description="How many paging to the end returns now, e.g. `1290`.")
+    total_count: int | None = strawberry.field(
+        description="How many paging to the end returns now, e.g. `1290`.", directives=NULL_ONLY_ON_ERROR
+    )
     request_id: strawberry.ID = strawberry.field(description="This page in the serving log, e.g. for support.")
     model: Model | None = strawberry.field(description='The model behind it, e.g. `{ version: "20260131T093000Z" }`.')
     strategy: Strategy = strawberry.field(description="What the list as a whole rests on, e.g. `CONTENT`.")
@@ -143,7 +160,10 @@ class RecommendedTalentConnection:
         description="What could not help with it, e.g. `[]` when all is well."
     )
 
-    @strawberry.field(description="Counts over everything that matches, e.g. `facets(fields: [SKILLS])`.")
+    @strawberry.field(
+        description="Counts over everything that matches, e.g. `facets(fields: [SKILLS])`.",
+        directives=NULL_ONLY_ON_ERROR,
+    )
     async def facets(
         self, info: Info, fields: Fields = UNSET, attributes: Attributes = UNSET, size: Size = 20
     ) -> list[Facet] | None:

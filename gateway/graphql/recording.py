@@ -15,6 +15,7 @@ from gateway.graphql.enums import UserErrorCode
 from gateway.graphql.ids import own_id
 from gateway.graphql.inputs import given
 from gateway.graphql.job import Job, job_from
+from gateway.graphql.nullability import NULL_ONLY_ON_ERROR
 from gateway.graphql.scalars import DateTime, serialize_datetime
 from gateway.graphql.talent import Talent, talent_from
 from gateway.graphql.user_error import Faults, UserError
@@ -68,10 +69,12 @@ class RecordEventsPayload:
         description="Send it as header Tandem-Consistency-Token to see these events in another query, e.g. of the job."
     )
     talents: list[Talent] | None = strawberry.field(
-        description="The talents of the events, e.g. to ask for their new `recommendedJobs` at once."
+        description="The talents of the events, e.g. to ask for their new `recommendedJobs` at once.",
+        directives=NULL_ONLY_ON_ERROR,
     )
     jobs: list[Job] | None = strawberry.field(
-        description="The jobs of the events, e.g. to ask for their new `recommendedTalents` at once."
+        description="The jobs of the events, e.g. to ask for their new `recommendedTalents` at once.",
+        directives=NULL_ONLY_ON_ERROR,
     )
 
 

@@ -24,6 +24,7 @@ from gateway.graphql.context import Info
 from gateway.graphql.ids import NodeType, relay_id
 from gateway.graphql.inputs import window
 from gateway.graphql.node import Node
+from gateway.graphql.nullability import NULL_ONLY_ON_ERROR
 from gateway.graphql.scalars import DateTime
 from gateway.graphql.values import Attribute, Money, attributes_from, money_from
 from recommender import documents as domain
@@ -50,7 +51,10 @@ class Talent(Node):
     def attributes(self, names: AttributeNames = UNSET) -> list[Attribute]:
         return attributes_from(self.document.attributes, names)
 
-    @strawberry.field(description="The jobs that suit this talent best, of those that match, e.g. for a home screen.")
+    @strawberry.field(
+        description="The jobs that suit this talent best, of those that match, e.g. for a home screen.",
+        directives=NULL_ONLY_ON_ERROR,
+    )
     async def recommended_jobs(
         self,
         info: Info,
@@ -76,7 +80,9 @@ class Talent(Node):
 
         return await similar_talents(info.context, self.talent_id, filter, first, after)
 
-    @strawberry.field(description="What happened with this talent, newest first, e.g. `types: [SAVE]`.")
+    @strawberry.field(
+        description="What happened with this talent, newest first, e.g. `types: [SAVE]`.", directives=NULL_ONLY_ON_ERROR
+    )
     async def interactions(
         self,
         info: Info,

@@ -28,6 +28,7 @@ from strawberry.types.graphql import OperationType
 
 from gateway.graphql.consistency import reach
 from gateway.graphql.context import Context
+from gateway.graphql.cost import actual_cost, cost_report
 from gateway.graphql.cursors import decode_token
 from gateway.graphql.errors import INTERNAL, log_unavailable, log_unexpected, request_error
 from gateway.graphql.incremental import Parts
@@ -44,6 +45,7 @@ from gateway.http.sockets import SocketContext, SocketHandler, TextSocket
 from recommender.errors import BadInputError, UnavailableError
 
 CONSISTENCY_TOKEN = "tandem-consistency-token"  # noqa: S105 — a header's name
+COST = "tandem-cost"  # who sends it, whatever it says, is told in `extensions.cost`
 CONNECTION_INIT_TIMEOUT = timedelta(seconds=10)
 SUBSCRIPTIONS_PER_CONNECTION = 100
 _OPERATION = {"query", "documentId", "extensions"}  # one of these parameters makes a GET a request for an answer
@@ -220,7 +222,10 @@ class GraphQLView(GraphQL[Context, None]):
             request.state.parts = Parts(request.state.parts_form, result, context.request_id)
             first = result.initial_result
             result = ExecutionResult(data=first.data, errors=first.errors)
-        return finished(result, context.request_id)
+        result = finished(result, context.request_id)
+        if not isinstance(result, PreExecutionError) and COST in request.headers:
+            result.extensions = {"cost": cost_report(context.requested_cost, actual_cost(result.data))}
+        return result
 
     async def process_result(self, request: Request, result: ExecutionResult) -> GraphQLHTTPResponse:
         """The answer's JSON: no `data` entry for a request that was not executed."""
@@ -232,6 +237,7 @@ class GraphQLView(GraphQL[Context, None]):
             request.state.was_executed = [error["extensions"]["code"] for error in answer["errors"]] == [NOT_FOUND]
         else:
             answer["data"] = result.data
+            answer |= {"extensions": result.extensions} if result.extensions else {}
         if hasattr(request.state, "parts"):
             answer |= request.state.parts.opening
         return answer  # type: ignore[return-value]

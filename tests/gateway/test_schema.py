@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 from graphql import (
+    DirectiveLocation,
     GraphQLEnumType,
     GraphQLInputObjectType,
     GraphQLInterfaceType,
+    GraphQLNonNull,
     GraphQLObjectType,
     GraphQLScalarType,
     GraphQLSchema,
@@ -17,7 +19,7 @@ from graphql import (
 )
 
 from gateway.cli.schema import SchemaBreaksError, command
-from gateway.graphql.schema import printed_schema
+from gateway.graphql.schema import SCHEMA, printed_schema
 
 ROOT = Path(__file__).parents[2]
 CONTRACT = build_schema((Path(__file__).parent / "contract.graphql").read_text(encoding="utf-8"))
@@ -72,6 +74,8 @@ def test_what_is_served_beyond_the_contract_is_optional_and_listed_here() -> Non
     extra = {path for path in set(shape(SERVED)) - set(shape(CONTRACT)) if path.partition(".")[0] not in SUBSCRIPTIONS}
     highlights = {path for path in extra if path.split(".")[0] in ("Highlight", "HighlightField", "TextRange")}
     assert len(highlights) == 13
+    limits = {path for path in extra if path.split(".")[0] == "RateLimit"}
+    assert len(limits) == 6
     backward = {path for path in extra if path.endswith(("(last)", "(before)"))}
     assert {path.rpartition("(")[0] for path in backward} == {
         "Query.talents",
@@ -81,7 +85,8 @@ def test_what_is_served_beyond_the_contract_is_optional_and_listed_here() -> Non
         "Job.interactions",
     }
     assert len(backward) == 10
-    assert extra - highlights - backward == {
+    assert extra - highlights - backward - limits == {
+        "Query.rateLimit",
         "TalentInput.updatedAt",
         "JobInput.updatedAt",
         "WatchedSubject oneOf",
@@ -123,11 +128,43 @@ def test_a_change_that_breaks_clients_is_named_and_fails_the_check(
     assert "JobStatus" in said.out
 
 
+def test_what_is_null_only_on_an_error_is_said_to_be() -> None:
+    """The rest may be null for what a document does not say, or for what is gone."""
+    marked = {
+        f"{type_name}.{name}"
+        for type_name, kind in own_types(SERVED).items()
+        if isinstance(kind, GraphQLObjectType)
+        for name, field in kind.fields.items()
+        if field.ast_node and any(one.name.value == "semanticNonNull" for one in field.ast_node.directives or ())
+    }
+    assert all(not isinstance(type_of(SERVED, path), GraphQLNonNull) for path in marked)
+    connections = {
+        f"{kind}.{field}"
+        for kind in ("JobConnection", "TalentConnection", "RecommendedJobConnection", "RecommendedTalentConnection")
+        for field in ("totalCount", "facets")
+    }
+    edges = {f"Recommended{kind}Edge.{field}" for kind in ("Job", "Talent") for field in ("reasons", "interactions")}
+    assert SERVED.query_type
+    assert SERVED.mutation_type
+    assert marked == connections | edges | {f"Mutation.{name}" for name in SERVED.mutation_type.fields} | {
+        *(f"Query.{name}" for name in ("viewer", "rateLimit", "talents", "jobs", "recommendedJobs", "explain")),
+        *("Client.jobs", "Talent.recommendedJobs", "Talent.interactions", "Job.interactions"),
+        *("RecordEventsPayload.talents", "RecordEventsPayload.jobs"),
+    }
+
+
+def type_of(schema: GraphQLSchema, path: str) -> object:
+    type_name, _, field = path.partition(".")
+    return schema.type_map[type_name].fields[field].type  # type: ignore[attr-defined]
+
+
 def descriptions() -> list[tuple[str, str | None]]:
     found: list[tuple[str, str | None]] = []
-    for directive in SERVED.directives:
-        if not is_specified_directive(directive):
-            found.append((f"@{directive.name}", directive.description))
+    for directive in SCHEMA._schema.directives:
+        if is_specified_directive(directive):
+            continue
+        found.append((f"@{directive.name}", directive.description))
+        if DirectiveLocation.FRAGMENT_SPREAD in directive.locations:  # Strawberry describes the arguments of no others
             found += [(f"@{directive.name}({arg})", it.description) for arg, it in directive.args.items()]
     for name, kind in own_types(SERVED).items():
         found.append((name, kind.description))  # type: ignore[attr-defined]
