@@ -3,50 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
+
+from gateway.report.page import METRICS, NAMES
 
 if TYPE_CHECKING:
     from recommender.comparison import Direction
     from recommender.documents import Kind
     from recommender.evaluation import Lead
+    from recommender.learning_curve import Point
     from recommender.recipe import Recipe
     from recommender.splits import Split
 
-NAMES = {
-    "popularity": "popularity",
-    "item_knn": "item-kNN",
-    "rp3beta": "RP3beta",
-    "als": "ALS",
-    "served": "served",
-    "against": "lists of today",
-}
-_METRICS = (
-    ("recall", "Recall"),
-    ("ndcg", "NDCG"),
-    ("map", "MAP"),
-    ("coverage", "coverage"),
-    ("gini", "Gini"),
-    ("novelty", "novelty"),
-    ("new", "new"),
-    ("diversity", "diversity"),
-)
+_HEADINGS = {"novelty": "novelty", "diversity": "diverse"}  # shorter than the page's: a terminal is narrow
+_BY = {"history": "asked: ", "popularity": "found: ", "category": "found: "}
 _BEST_IS_MOST = ("recall", "ndcg", "map")  # of the others more is not simply better
-_SEGMENTS = {"history": "asked, by history", "popularity": "found, by popularity", "category": "found, by category"}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a comparison was made on and what came out, by what the lists hold: jobs for talents, talents for jobs."""
+    """What a comparison was made on and what came out, by what the lists hold: jobs for talents, talents for jobs.
+
+    learning: of the served score of jobs, where it was measured. calibration: bins of a reliability curve by whose
+    interest it is, each with "predicted", "observed" and "count".
+    """
 
     split: Split
     recipe: Recipe
     directions: Mapping[Kind, Direction]
+    learning: Sequence[Point] = ()
+    calibration: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict)
 
     @property
     def jobs(self) -> Direction:
@@ -92,21 +85,17 @@ def print_comparison(comparison: Comparison, ks: Sequence[int], console: Console
 
 
 def _drawn(direction: Direction, k: int) -> RichTable:
-    measured_here = [
-        (name, label)
-        for name, label in _METRICS
-        if any(f"{name}@{k}" in measured for measured in direction.metrics.values())
-    ]
-    drawn = RichTable(title=f"k = {k}", title_justify="left")
+    shown = [name for name in METRICS if any(f"{name}@{k}" in measured for measured in direction.metrics.values())]
+    drawn = RichTable(title=f"k = {k}", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     drawn.add_column("algorithm")
-    for _, label in measured_here:
-        drawn.add_column(label, justify="right")
+    for name in shown:
+        drawn.add_column(_HEADINGS.get(name, METRICS[name]), justify="right")
     best = {name: max(measured[f"{name}@{k}"] for measured in direction.metrics.values()) for name in _BEST_IS_MOST}
     for algorithm, measured in direction.metrics.items():
         cells = []
-        for name, _ in measured_here:
+        for name in shown:
             value = measured.get(f"{name}@{k}")
-            text = "-" if value is None else f"{value:.2f}" if name == "novelty" else f"{value:.4f}"
+            text = "-" if value is None else f"{value:.4f}" if name in best else f"{value:.3f}"
             cells.append(f"[bold]{text}[/bold]" if value == best.get(name) else text)
         drawn.add_row(NAMES.get(algorithm, algorithm), *cells)
     return drawn
@@ -126,30 +115,29 @@ def _print_leads(direction: Direction, console: Console) -> None:
 
 def _drawn_segments(direction: Direction) -> RichTable:
     metric = f"recall@{direction.segment_k}"
-    drawn = RichTable(title=f"Recall@{direction.segment_k} by segment, 95 %", title_justify="left")
-    for heading in ("segment", "", "asked"):
-        drawn.add_column(heading, justify="right" if heading == "asked" else "left")
+    drawn = RichTable(
+        title=f"Recall@{direction.segment_k} by segment, 95 %",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
     names = [name for name in ("served", "popularity", "against") if name in direction.metrics]
-    for name in names:
-        drawn.add_column(NAMES[name], justify="right")
-    drawn.add_column("served − popularity", justify="right")
+    drawn.add_column("segment")
+    for heading in ("asked", *(NAMES[name] for name in names), "difference"):
+        drawn.add_column(heading, justify="right")
     for row in direction.segments:
         if row.by == "length":
             continue  # of the report's curve
-        cells = [f"{row.means[name][metric]:.4f} ({_range(row.intervals[name][metric])})" for name in names]
+        cells = [f"{row.means[name][metric]:.3f} ({_range(row.intervals[name][metric])})" for name in names]
         lead = next(lead for lead in row.leads if (lead.metric, lead.best) == (metric, "popularity"))
-        drawn.add_row(
-            _SEGMENTS[row.by],
-            Text(row.name),  # a category is anybody's text, and no markup
-            f"{row.talents:,}",
-            *cells,
-            f"{lead.difference:+.4f} {lead.verdict}",
-        )
+        # A category is anybody's text, and no markup.
+        segment = Text(f"{_BY[row.by]}{row.name}")
+        drawn.add_row(segment, f"{row.talents:,}", *cells, f"{lead.difference:+.3f} {lead.verdict}")
     return drawn
 
 
 def _range(interval: tuple[float, float]) -> str:
-    return f"{interval[0]:.3f}–{interval[1]:.3f}"
+    return f"{interval[0]:.2f}–{interval[1]:.2f}"
 
 
 def _measured_on(split: Split, direction: Direction, kind: Kind) -> str:
@@ -184,7 +172,25 @@ def document_of(comparison: Comparison) -> dict[str, Any]:
         "recipe": asdict(recipe),
         **_document_of(comparison.jobs, "talents", "jobs"),
         "talents_for_jobs": _document_of(comparison.directions[Kind.TALENT], "jobs", "talents"),
+        "learning_curve": [*map(asdict, comparison.learning), *(_whole(comparison) if comparison.learning else [])],
+        "calibration": {side: list(bins) for side, bins in comparison.calibration.items()},
     }
+
+
+def _whole(comparison: Comparison) -> list[dict[str, Any]]:
+    """The last points of the learning curve: what everything before the cut teaches."""
+    served, intervals = comparison.jobs.metrics["served"], comparison.jobs.intervals["served"]
+    return [
+        {
+            "share": 1.0,
+            "events": len(comparison.split.train),
+            "metric": metric,
+            "value": served[metric],
+            "low": intervals[metric][0],
+            "high": intervals[metric][1],
+        }
+        for metric in dict.fromkeys(point.metric for point in comparison.learning)
+    ]
 
 
 def _document_of(direction: Direction, asked: str, found: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from gateway.cli.compared import Comparison, document_of, print_comparison
+from gateway.report.page import page
 from recommender.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -106,15 +107,18 @@ def compare(
     today: Mapping[Kind, Sequence[ServedRow]] | None = None,
     tuned: Tuned | None = None,
     described: Mapping[Kind, Described] | None = None,
+    learning: bool = False,
 ) -> Comparison:
     """Choose hyper-parameters on the older part of the log, and measure every algorithm on the newer, both ways.
 
     today: lists served today by what they hold, measured beside ours as "against"; those of talents have talents and
     jobs in each other's place. tuned: found by `tandem tune`, instead of a choice. described: see `describe_items`.
+    learning: measure the learning curve, too, for the report.
     """
     from recommender.comparison import compare_one_way
     from recommender.documents import Kind
     from recommender.evaluation import build_trial, lists_served
+    from recommender.learning_curve import Point, learning_curve
     from recommender.splits import split_events
     from recommender.training import contenders_both_ways
 
@@ -135,7 +139,18 @@ def compare(
             today=None if rows is None else lists_served(rows, parts, trial, max(ks)),
             on_algorithm=lambda done, of, step=step: shown.show(step, done, of),  # type: ignore[misc]
         )
-    return Comparison(split, recipe, directions)
+    points: list[Point] = []
+    of_jobs = directions[Kind.JOB]
+    if learning and of_jobs.metrics:
+        points += learning_curve(
+            split,
+            recipe,
+            of_jobs.trial,
+            of_jobs.segment_k,
+            seed,
+            lambda done, of: shown.show("Learning from less", done, of),
+        )
+    return Comparison(split, recipe, directions, points)
 
 
 async def describe_items(stores: Stores, table: EventTable, shown: Steps) -> dict[Kind, Described]:
@@ -243,11 +258,18 @@ def _number(column: str, cell: Any) -> float:
 
 
 async def _evaluate(
-    as_of_ms: int | None, today: Mapping[Kind, Path | None], ks: Sequence[int], seed: int, defaults: bool
-) -> Comparison:
+    as_of_ms: int | None,
+    today: Mapping[Kind, Path | None],
+    ks: Sequence[int],
+    seed: int,
+    defaults: bool,
+    learning: bool,
+) -> tuple[Comparison, dict[str, Any]]:
+    """The comparison, and what the log is like."""
     from gateway.settings import load_settings
     from gateway.wiring import stores
     from recommender.documents import Kind
+    from recommender.log_facts import log_facts
 
     served = {}
     for kind, path in today.items():
@@ -261,13 +283,13 @@ async def _evaluate(
             table, _ = await read_events(opened, as_of_ms, shown)
             described = await describe_items(opened, table, shown)
             tuned = None if defaults else tuned_or_none(opened.models.path, Console(stderr=True))
-            comparison = await asyncio.to_thread(compare, table, ks, seed, shown, served, tuned, described)
+            comparison = await asyncio.to_thread(compare, table, ks, seed, shown, served, tuned, described, learning)
     if not comparison.metrics:
         raise BadInputError(
             "nothing can be measured: no talent with a history has a new, known job in the newest fifth of the log; "
             "import more events"
         )
-    return comparison
+    return comparison, log_facts(table)
 
 
 def transposed(row: ServedRow) -> ServedRow:
@@ -290,6 +312,9 @@ def command(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the figures to this file as JSON; - prints them.")
     ] = None,
+    html_file: Annotated[
+        Path | None, typer.Option("--html", help="Write a page with plots to this file, and measure a learning curve.")
+    ] = None,
     k: Annotated[
         list[int] | None, typer.Option(min=1, max=1000, help="Length of the measured lists; may be repeated.")
     ] = None,
@@ -306,8 +331,14 @@ def command(
 
     ks = tuple(sorted(set(k or KS)))
     today = {Kind.JOB: against, Kind.TALENT: against_for_jobs}
-    comparison = asyncio.run(_evaluate(as_of_option(as_of), today, ks, seed, defaults))
-    document = orjson.dumps(document_of(comparison), option=orjson.OPT_INDENT_2)
+    comparison, log = asyncio.run(
+        _evaluate(as_of_option(as_of), today, ks, seed, defaults, learning=html_file is not None)
+    )
+    told = document_of(comparison)
+    document = orjson.dumps(told, option=orjson.OPT_INDENT_2)
+    if html_file is not None:
+        html_file.write_text(page("Evaluation", told, log=log), encoding="utf-8")
+        typer.echo(f"The report is in {html_file}.", err=True)
     if json_file == Path("-"):
         typer.echo(document.decode())
         return

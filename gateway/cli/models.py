@@ -17,7 +17,9 @@ from recommender.errors import BadInputError, ModelRefusedError, NoModelError
 if TYPE_CHECKING:
     from gateway.adapters.directory.models import DirectoryModelStore
 
-command = typer.Typer(no_args_is_help=True, add_completion=False, help="List, promote or roll back trained models.")
+command = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="List, promote or roll back trained models, or find their reports."
+)
 
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 VERSION = Annotated[str, typer.Argument(help="A version that `tandem models list` shows.")]
@@ -100,6 +102,22 @@ def rollback() -> None:
         )
         return
     raise BadInputError(f"there is no version before {current} to go back to")
+
+
+@command.command()
+def report(version: Annotated[str | None, typer.Argument(help="The one that serves, without it.")] = None) -> None:
+    """Print where the page is that `tandem train` wrote about a model."""
+    store = _store()
+    wanted = version or store.current()
+    if wanted is None:
+        raise NoModelError("no model yet: run `tandem train` first")
+    try:
+        path = store.report(wanted)
+    except KeyError:
+        raise BadInputError(f"there is no model {wanted!r}; `tandem models list` shows those there are") from None
+    if path is None:
+        raise BadInputError(f"model {wanted} has no report: it was made before there were any, or by another program")
+    typer.echo(path)
 
 
 def rows(store: DirectoryModelStore) -> list[Row]:

@@ -6,12 +6,15 @@ import asyncio
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from gateway.cli.compared import print_comparison
+from gateway.cli.compared import Comparison, document_of, print_comparison
+from gateway.cli.describing import read_features
 from gateway.cli.evaluate import (
     KS,
     as_of_option,
@@ -23,12 +26,14 @@ from gateway.cli.evaluate import (
     tuned_or_none,
 )
 from gateway.cli.gating import gated
+from gateway.report.page import page
 from recommender.errors import ModelRefusedError
 
 if TYPE_CHECKING:
     from gateway.wiring import Stores
     from recommender.documents import Kind
-    from recommender.model import Model, Ordinals
+    from recommender.interactions import EventTable
+    from recommender.model import Model, Ordinals, Side
 
 _ENSURE_BATCH = 10_000
 
@@ -68,11 +73,12 @@ async def train_and_publish(
         tuned = None if defaults else tuned_or_none(stores.models.path, console)
         if evaluate:
             described = await describe_items(stores, table, shown)
-            comparison = await asyncio.to_thread(compare, table, KS, seed, shown, None, tuned, described)
+            comparison = await asyncio.to_thread(compare, table, KS, seed, shown, None, tuned, described, True)
             past, recipe, metrics = comparison.split.train, comparison.recipe, comparison.metrics
         else:
             past = split_events(table, seed=seed).train
             recipe = await asyncio.to_thread(recipe_for, past, tuned, seed, shown)
+        features = await read_features(stores, shown)
         model = await asyncio.to_thread(
             train,
             table,
@@ -86,6 +92,7 @@ async def train_and_publish(
             seed=seed,
             metrics=metrics,
             on_iteration=lambda done, of: shown.show("Training", done, of),
+            described=features,
         )
         refusal = None
         if gate:
@@ -94,11 +101,38 @@ async def train_and_publish(
         print_comparison(comparison, KS, console)
     if refusal is not None:
         await asyncio.to_thread(stores.models.publish, model, make_current=False)
+        await asyncio.to_thread(_write_report, stores, model, table, comparison, console)
         raise ModelRefusedError(refusal)
     await _publish_vectors(stores, model, console)
     await asyncio.to_thread(stores.models.publish, model)
+    await asyncio.to_thread(_write_report, stores, model, table, comparison, console)
     _print_model(stores, model, console)
     return model
+
+
+def _write_report(
+    stores: Stores, model: Model, table: EventTable, comparison: Comparison | None, console: Console
+) -> None:
+    """Put the page beside the model. Nothing rests on it: where it cannot be written, that is said."""
+    from recommender.errors import UnavailableError
+    from recommender.log_facts import log_facts
+
+    manifest = model.manifest
+    told = {
+        "trained_at": f"{datetime.fromtimestamp(manifest.trained_at_ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "events": manifest.events,
+        "metrics": manifest.metrics,
+        "hyperparameters": asdict(manifest.hyperparameters),
+    }
+    document = document_of(comparison) if comparison is not None else None
+    try:
+        path = stores.models.write_report(
+            manifest.version, page(f"Model {manifest.version}", document, told, log_facts(table))
+        )
+    except UnavailableError as error:
+        console.print(f"No report: {error}", highlight=False, markup=False, soft_wrap=True)
+        return
+    console.print(f"The report is in {path}.", highlight=False, markup=False, soft_wrap=True)
 
 
 async def _publish_vectors(stores: Stores, model: Model, console: Console) -> None:
@@ -139,16 +173,21 @@ def _print_model(stores: Stores, model: Model, console: Console) -> None:
     decay = "no decay" if hyper.half_life_days is None else f"half-life {hyper.half_life_days:g} days"
     console.print(
         f"Published {model.manifest.version}: {model.manifest.events:,} events, "
-        f"{len(model.talents.ordinals):,} talents, {len(model.jobs.ordinals):,} jobs; "
+        f"{_rows(model.talents)} talents, {_rows(model.jobs)} jobs; "
         f"{hyper.factors} factors, regularization {hyper.regularization:.4g}, "
         f"alpha {hyper.alpha:.4g}, {hyper.iterations} iterations, {decay}, "
         f"popularity {hyper.popularity:.4g}; neighbours {hyper.neighbours:g} in lists of jobs, "
-        f"{hyper.talent_neighbours:g} in lists of talents.",
+        f"{hyper.talent_neighbours:g} in lists of talents, by content {hyper.content:g}.",
         highlight=False,
         markup=False,
     )
     if stores.models.current() != model.manifest.version:
         console.print(f"It does not serve: {stores.models.current()} is pinned. `tandem models promote` lifts the pin.")
+
+
+def _rows(side: Side) -> str:
+    cold = len(side.ordinals) - side.learnt_rows
+    return f"{side.learnt_rows:,} (and {cold:,} by content alone)" if cold else f"{side.learnt_rows:,}"
 
 
 async def _train(as_of_ms: int | None, evaluate: bool, seed: int, defaults: bool, gate: bool) -> None:
