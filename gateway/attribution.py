@@ -47,21 +47,34 @@ class Report:
 
 
 async def build_report(
-    serving_log: ServingLog, events: EventLog, catalogue: Catalogue, advance: Advance = lambda _seq: None
+    serving_log: ServingLog,
+    events: EventLog,
+    catalogue: Catalogue,
+    advance: Advance = lambda _seq: None,
+    *,
+    since_ms: int | None = None,
+    until_ms: int | None = None,
 ) -> Report:
     """Read both logs once, in batches, and credit each event that quotes `<request_id>.<rank>` to that row.
+
+    Counts the lists that were served from `since_ms` on and before `until_ms`, and what came of them, whenever it came.
 
     A row is credited once per event type, to the first such event of the log. An event whose quote is malformed, names
     no list or row that is kept, or is about another pair than the row's, is not credited.
     """
     report = Report()
+
+    def counts(page: ServedList) -> bool:
+        after = since_ms is None or page.served_at_ms >= since_ms
+        return after and (until_ms is None or page.served_at_ms < until_ms)
+
     async for pages in serving_log.scan():
-        _count_served(report, pages)
+        _count_served(report, filter(counts, pages))
     seen: set[tuple[str, EventType]] = set()
     async for batch in events.scan():
         quoting = [event for event in batch if event.recommendation_id is not None]
         if quoting:
-            await _credit(report, quoting, serving_log, catalogue, seen)
+            await _credit(report, quoting, serving_log, catalogue, seen, counts)
         advance(batch[-1].seq)
     return report
 
@@ -81,6 +94,7 @@ async def _credit(
     serving_log: ServingLog,
     catalogue: Catalogue,
     seen: set[tuple[str, EventType]],
+    counts: Callable[[ServedList], bool],
 ) -> None:
     quotes = [_parsed(event.recommendation_id or "") for event in quoting]
     request_ids = sorted({quote[0] for quote in quotes if quote})
@@ -92,6 +106,8 @@ async def _credit(
             continue
         page = pages[quote[0]]
         item = next((item for item in page.items if item.rank == quote[1]), None) if page else None
+        if page is not None and not counts(page):
+            continue
         if page is None or item is None:
             report.uncredited["unknown"] += 1
         elif not _is_about(event, page, item, ordinals):

@@ -16,6 +16,7 @@ PerTalent = npt.NDArray[np.float64]
 
 RESAMPLES = 2_000  # the ends of a 95 % interval then stand on fifty draws each
 _RESAMPLED_CELLS = 2_000_000
+_Z95 = 1.959963984540054  # of a standard normal, 97.5 % are below
 
 
 def hits_of(lists: Lists, relevance: sp.csr_matrix) -> Hits:
@@ -137,6 +138,21 @@ def diversity(lists: Lists, k: int, traits: sp.csr_matrix) -> float | None:
         return None
     pairs = (sizes * (sizes - 1))[enough]
     return float(np.mean(1 - (squares[enough] - sizes[enough]) / pairs))
+
+
+def wilson_interval(count: int, of: int) -> tuple[float, float] | None:
+    """Between what a rate lies, 95 %, when it happened `count` times of `of`; None unless 0 <= count <= of > 0.
+
+    Unlike the usual p ± 1.96·√(p(1 − p)/n) it is inside [0, 1] and not empty where nothing, or everything, happened.
+    Source: Wilson, JASA 1927.
+    """
+    if not 0 <= count <= of or not of:
+        return None
+    squared = _Z95 * _Z95
+    rate, spread = count / of, squared / of
+    half = _Z95 * float(np.sqrt(rate * (1 - rate) / of + spread / (4 * of)))
+    low, high = ((rate + spread / 2 + sign * half) / (1 + spread) for sign in (-1, 1))
+    return (low if count else 0.0, high if count < of else 1.0)  # exactly, where rounding would leave 1e-17
 
 
 def bootstrap_intervals(values: npt.NDArray[np.float64], seed: int, share: float = 0.95) -> npt.NDArray[np.float64]:

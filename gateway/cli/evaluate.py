@@ -63,14 +63,14 @@ def steps() -> Iterator[Steps]:
         yield Steps(progress)
 
 
-def as_of_option(text: str | None) -> int | None:
-    """The `--as-of` of a command line as epoch milliseconds."""
+def time_option(text: str | None, option: str = "--as-of") -> int | None:
+    """A time given on a command line as epoch milliseconds."""
     from gateway.files.values import BadValueError, parse_time
 
     try:
         return parse_time(text)
     except BadValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--as-of") from error
+        raise typer.BadParameter(str(error), param_hint=option) from error
 
 
 async def read_events(stores: Stores, as_of_ms: int | None, shown: Steps) -> tuple[EventTable, int]:
@@ -332,7 +332,7 @@ def command(
     ks = tuple(sorted(set(k or KS)))
     today = {Kind.JOB: against, Kind.TALENT: against_for_jobs}
     comparison, log = asyncio.run(
-        _evaluate(as_of_option(as_of), today, ks, seed, defaults, learning=html_file is not None)
+        _evaluate(time_option(as_of), today, ks, seed, defaults, learning=html_file is not None)
     )
     told = document_of(comparison)
     document = orjson.dumps(told, option=orjson.OPT_INDENT_2)

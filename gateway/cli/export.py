@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.evaluate import as_of_option, steps
+from gateway.cli.evaluate import steps, time_option
 from gateway.settings import Settings, load_settings
 
 
@@ -52,7 +52,7 @@ def command(
     settings = load_settings()
     check_output(out)
     began = time.perf_counter()
-    lists, rows = asyncio.run(_export(settings, everyone, k, out, exclude, as_of_option(as_of)))
+    lists, rows = asyncio.run(_export(settings, everyone, k, out, exclude, time_option(as_of)))
     typer.echo(f"{out}: {rows:,} rows, {lists:,} lists, in {time.perf_counter() - began:.1f} s")
 
 

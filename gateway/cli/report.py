@@ -34,28 +34,45 @@ UNCREDITED = {
 ANY_WIDTH = 1_000  # a pipe has no width: a row is a line
 
 
-def command(as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False) -> None:
-    """Count impressions, clicks, applications and hires by model, placement and strategy."""
-    report = asyncio.run(_report(load_settings()))
+def command(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    since: Annotated[str | None, typer.Option(help="Count the lists that were served from this time on.")] = None,
+    until: Annotated[str | None, typer.Option(help="Count the lists that were served before this time.")] = None,
+) -> None:
+    """Count impressions, clicks, applications and hires by model, placement and strategy, each credited once."""
+    from gateway.cli.evaluate import time_option
+
+    period = time_option(since, "--since"), time_option(until, "--until")
+    if None not in period and period[0] >= period[1]:  # type: ignore[operator] # neither is None
+        raise typer.BadParameter("it must be after --since", param_hint="--until")
+    report = asyncio.run(_report(load_settings(), *period))
     if as_json:
         typer.echo(json.dumps(as_document(report), indent=2))
     else:
         _print(report)
 
 
-async def _report(settings: Settings) -> Report:
+async def _report(settings: Settings, since_ms: int | None, until_ms: int | None) -> Report:
     from gateway.attribution import build_report
     from gateway.wiring import stores
 
     async with stores(settings, must_exist=True) as opened:
         last_seq = (await opened.events.state()).last_seq
         with _progress("Reading events", last_seq) as advance:
-            return await build_report(opened.serving_log, opened.events, opened.catalogue, advance)
+            return await build_report(
+                opened.serving_log,
+                opened.events,
+                opened.catalogue,
+                advance,
+                since_ms=since_ms,
+                until_ms=until_ms,
+            )
 
 
 def as_document(report: Report) -> dict[str, Any]:
-    """The report as JSON. A rate is None when there is nothing to divide by."""
+    """The report as JSON. A rate is None when there is nothing to divide by; its interval is Wilson's, 95 %."""
     from recommender.events import EventType
+    from recommender.metrics import wilson_interval
 
     groups = []
     for group, tally in sorted(report.tallies.items()):
@@ -72,7 +89,9 @@ def as_document(report: Report) -> dict[str, Any]:
                     kind.value: {
                         "count": tally.outcomes[kind],
                         "per_served": _rate(tally.outcomes[kind], tally.rows),
+                        "per_served_interval": wilson_interval(tally.outcomes[kind], tally.rows),
                         "per_impression": _rate(tally.outcomes[kind], impressions),
+                        "per_impression_interval": wilson_interval(tally.outcomes[kind], impressions),
                     }
                     for kind in EventType
                 },
@@ -109,12 +128,15 @@ def _print(report: Report) -> None:
             *cells,
         )
     if not report.tallies:
-        typer.echo("nothing was served yet: ask the server for a list, and quote recommendationId in the events")
+        typer.echo(
+            "nothing was served yet, or in that time: "
+            "ask the server for a list, and quote recommendationId in the events"
+        )
     else:
         Console(width=None if sys.stdout.isatty() else ANY_WIDTH).print(table)
         typer.echo(
             "Impressions are of the rows served; every other rate is of the impressions, "
-            "or of the rows served where no impression was recorded."
+            "or of the rows served where no impression was recorded. Ranges are of 95 % (Wilson)."
         )
     counts = [
         f"{report.uncredited[reason]:,} {text}" for reason, text in UNCREDITED.items() if report.uncredited[reason]
@@ -124,7 +146,11 @@ def _print(report: Report) -> None:
 
 
 def _cell(count: int, of: int) -> str:
-    return f"{count:,} ({count / of:.1%} of {of:,})" if count else "0"
+    from recommender.metrics import wilson_interval
+
+    interval = wilson_interval(count, of)
+    ends = f", {interval[0]:.1%}–{interval[1]:.1%}" if interval else ""
+    return f"{count:,} ({count / of:.1%} of {of:,}{ends})" if count else "0"
 
 
 @contextmanager

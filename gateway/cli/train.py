@@ -17,12 +17,12 @@ from gateway.cli.compared import Comparison, document_of, print_comparison
 from gateway.cli.describing import read_features
 from gateway.cli.evaluate import (
     KS,
-    as_of_option,
     compare,
     describe_items,
     read_events,
     recipe_for,
     steps,
+    time_option,
     tuned_or_none,
 )
 from gateway.cli.gating import gated
@@ -225,4 +225,4 @@ def command(
 
     A model that is surely worse than the serving one is kept, does not serve, and the command fails.
     """
-    asyncio.run(_train(as_of_option(as_of), evaluate, seed, defaults, not force))
+    asyncio.run(_train(time_option(as_of), evaluate, seed, defaults, not force))

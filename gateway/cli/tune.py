@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from gateway.cli.evaluate import as_of_option, read_events, steps
+from gateway.cli.evaluate import read_events, steps, time_option
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -220,7 +220,7 @@ def command(
 
     settings, console = load_settings(), Console()
     with steps() as shown:
-        table, models = asyncio.run(_read(settings, as_of_option(as_of), shown))
+        table, models = asyncio.run(_read(settings, time_option(as_of), shown))
         try:
             tuning = search(table, settings.data_dir, models, minutes=minutes, trials=trials, seed=seed, shown=shown)
         except KeyboardInterrupt:

@@ -7,6 +7,8 @@ import itertools
 import json
 import os
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from gateway.wiring import Stores, stores
 from recommender.documents import Kind
 from recommender.events import Event, EventType
 from recommender.ports import ServedItem, ServedList, SubjectKey
-from tests.factories import NOW_MS, event
+from tests.factories import DAY_MS, NOW_MS, event
 
 HOME = Group("v1", "home", "COLLABORATIVE", "jobs")
 POPULAR = Group("v1", "home", "POPULAR", "jobs")
@@ -196,8 +198,8 @@ def test_the_table_has_rates_with_what_they_are_of(capsys: pytest.CaptureFixture
         "Model Placement Strategy Items Lists Served Impressions Clicks Saves Applications Invites Hires"
     )
     assert lines[2:4] == [
-        "v1 home COLLABORATIVE jobs 4 8 2 (25.0% of 8) 1 (50.0% of 2) 0 0 0 0",
-        "v1 home POPULAR jobs 4 4 0 1 (25.0% of 4) 0 0 0 0",
+        "v1 home COLLABORATIVE jobs 4 8 2 (25.0% of 8, 7.1%–59.1%) 1 (50.0% of 2, 9.5%–90.5%) 0 0 0 0",
+        "v1 home POPULAR jobs 4 4 0 1 (25.0% of 4, 4.6%–69.9%) 0 0 0 0",
     ]
     assert lines[-1] == "Events not credited: 1 with a malformed recommendation id."
 
@@ -216,15 +218,41 @@ def test_the_json_has_every_type_and_both_denominators(capsys: pytest.CaptureFix
         "served": 1,
     }
     assert list(outcomes) == [kind.value for kind in EventType]
-    assert outcomes["APPLY"] == {"count": 1, "per_served": 1.0, "per_impression": 1.0}
-    assert outcomes["HIRE"] == {"count": 0, "per_served": 0.0, "per_impression": 0.0}
+    assert outcomes["APPLY"] == {
+        "count": 1,
+        "per_served": 1.0,
+        "per_served_interval": [pytest.approx(0.2065, abs=1e-4), 1.0],
+        "per_impression": 1.0,
+        "per_impression_interval": [pytest.approx(0.2065, abs=1e-4), 1.0],
+    }
+    assert outcomes["HIRE"]["per_served_interval"] == [0.0, pytest.approx(0.7935, abs=1e-4)]
     assert document["uncredited"] == {"malformed": 0, "unknown": 0, "other_pair": 0, "repeated": 0}
 
 
 def test_a_rate_of_nothing_is_null(capsys: pytest.CaptureFixture[str]) -> None:
     _fill([served(ordinals=[1])], [])
     (group,) = json.loads(_run(capsys, "--json"))["groups"]
-    assert group["outcomes"]["VIEW"] == {"count": 0, "per_served": 0.0, "per_impression": None}
+    view = group["outcomes"]["VIEW"]
+    assert (view["per_impression"], view["per_impression_interval"]) == (None, None)
+
+
+def test_a_period_counts_what_was_served_in_it_and_what_came_of_that(capsys: pytest.CaptureFixture[str]) -> None:
+    pages = [replace(served(f"r{day}"), served_at_ms=NOW_MS + day * DAY_MS) for day in range(4)]
+    late = NOW_MS + 9 * DAY_MS
+    _fill(pages, [quoting(f"r{day}.1", occurred_at_ms=late) for day in range(4)] + [quoting("r1.9")])
+    days = [
+        f"{datetime.fromtimestamp(NOW_MS / 1000, UTC) + timedelta(days=day):%Y-%m-%dT%H:%M:%SZ}" for day in range(4)
+    ]
+    document = json.loads(_run(capsys, "--json", "--since", days[1], "--until", days[3]))
+    collaborative, popular = document["groups"]
+    assert (collaborative["lists"], collaborative["served"], popular["lists"]) == (2, 4, 2)
+    assert collaborative["outcomes"]["VIEW"]["count"] == 2
+    assert document["uncredited"]["unknown"] == 1
+    assert json.loads(_run(capsys, "--json", "--until", days[0]))["groups"] == []
+    with pytest.raises(SystemExit) as left:
+        main(["report", "--since", days[2], "--until", days[1]])
+    assert left.value.code == 2
+    assert "it must be after --since" in capsys.readouterr().err
 
 
 def test_before_anything_is_served_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:

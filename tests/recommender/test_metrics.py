@@ -7,6 +7,7 @@ import pytest
 import scipy.sparse as sp
 from ranx import Qrels, Run, evaluate
 
+from recommender import metrics
 from recommender.metrics import average_precision, coverage, exposure, gini, hits_of, ndcg, recall
 
 
@@ -69,3 +70,34 @@ def test_gini_equals_the_mean_absolute_difference_of_pairs() -> None:
     counts = np.array([5, 0, 2, 9, 1])
     expected = np.abs(counts[:, None] - counts[None, :]).mean() / (2 * counts.mean())
     assert gini(counts) == pytest.approx(expected)
+
+
+def test_the_interval_of_a_rate_is_wilsons() -> None:
+    """The figures are those of R's `prop.test(1, 10, correct = FALSE)` and the like."""
+    assert metrics.wilson_interval(1, 10) == pytest.approx((0.0179, 0.4042), abs=1e-4)
+    assert metrics.wilson_interval(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
+    assert metrics.wilson_interval(10, 10) == pytest.approx((0.7225, 1.0), abs=1e-4)
+    assert metrics.wilson_interval(0, 0) is metrics.wilson_interval(3, 2) is None
+
+
+def test_lorenz_is_the_diagonal_for_equals_and_its_area_is_ginis() -> None:
+    assert metrics.lorenz(np.full(10, 7)) == pytest.approx(np.linspace(0, 1, 21))
+    counts = np.random.default_rng(0).integers(0, 50, 400)
+    curve = metrics.lorenz(counts, points=401)
+    assert 1 - 2 * np.trapezoid(curve, dx=1 / 400) == pytest.approx(metrics.gini(counts))
+    assert metrics.lorenz(np.zeros(3, dtype=np.int64)).tolist() == [0.0] * 21
+
+
+def test_novelty_and_new_jobs_pass_over_what_is_not_shown_or_unknown() -> None:
+    lists = np.array([[0, 2, -1], [1, 7, -1]])
+    assert metrics.novelty(lists, 3, np.array([1.0, 2.0, 6.0])) == 3.0
+    assert metrics.novelty(lists, 1, np.array([1.0, 2.0, 6.0])) == 1.5
+    assert metrics.novelty(np.full((2, 2), -1), 2, np.ones(3)) == 0.0
+    assert metrics.share_shown(lists, 3, np.array([True, False, True])) == 0.5
+
+
+def test_a_list_with_nothing_described_has_no_diversity() -> None:
+    traits = sp.csr_matrix(np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]))
+    assert metrics.diversity(np.array([[0, 1, 2]]), 3, traits) == pytest.approx(1.0)
+    assert metrics.diversity(np.array([[0, 2, -1]]), 3, traits) is None
+    assert metrics.diversity(np.array([[0, 2, -1], [0, 1, -1]]), 3, traits) == pytest.approx(1.0)
