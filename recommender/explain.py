@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
+from pyroaring import BitMap
 
+from recommender.clauses import failing_clause
 from recommender.documents import Document, Job
 from recommender.eligibility import document_blocker, pair_blocker
 from recommender.events import Event
-from recommender.grounds import grounds_of
+from recommender.grounds import BY_ACTED_ON, grounds_of
 from recommender.query import Blocker, Contribution, Explanation, Profile, Reason
 from recommender.ranking import Draft, candidates_of, spoken_history
-from recommender.reasons import ActedOn, reason_of_trait, told_of
+from recommender.reasons import ActedOn, reason_of_trait, shared_skills, told_of
+from recommender.reranking import reranked
 from recommender.retrieval import ordinals_from_bitmap, rank_of
+from recommender.rules import RuleKind, excluding_rule
 from recommender.scoring import contributions, score
 from recommender.steering import DEPTH
 
@@ -29,7 +33,6 @@ _WHY_NOT: Final = {
     Blocker.UNAVAILABLE: "the talent is not available",
     Blocker.DISMISSED: "one of the two has turned the other down",
     Blocker.ALREADY_APPLIED: "the two already know each other: applied, invited, offered or hired",
-    Blocker.FILTER: "it does not match the filter",
 }
 
 
@@ -44,22 +47,67 @@ def explain_pair(
     draft: Draft, subject: Document | Profile | None, item: Document, document_at: DocumentAt
 ) -> Explanation:
     """Of an item that exists, in a prepared list. `document_at` gives the acted-on items of the list's interest."""
-    kind, ordinal = draft.query.item_kind, item.ordinal
-    own = float(score(draft.terms, np.array([ordinal], dtype=np.uint32))[0])
+    own = float(score(draft.terms, np.array([item.ordinal], dtype=np.uint32))[0])
     parts = _contributions(draft, subject, item, document_at)
-    pair = [event for event in draft.history if event.id_of(kind) == item.id]
-    blocker = document_blocker(item, draft.now_ms) or pair_blocker(pair, kind)
     candidates = candidates_of(draft, draft.history, draft.now_ms)
-    if blocker is None and ordinal not in candidates:
-        blocker = Blocker.FILTER
+    if item.ordinal in candidates:
+        return _of_candidate(draft, item, own, parts, candidates)
+    pair = [event for event in draft.history if event.id_of(draft.query.item_kind) == item.id]
+    blocker = document_blocker(item, draft.now_ms) or pair_blocker(pair, draft.query.item_kind)
     if blocker is not None:
         return Explanation(blocker, None, own, parts, f"Not recommended: {_WHY_NOT[blocker]}.")
-    rank = rank_of(draft.terms, ordinals_from_bitmap(candidates), ordinal, draft.mirror)
+    if item.ordinal not in draft.chosen:
+        failing = failing_clause(draft.query.filter, draft.mirror, item.ordinal, draft.now_ms)
+        name, asked = failing if failing is not None else ("query", draft.query.text or "")
+        text = f"Not recommended: it does not match the filter's {name} ({asked})."
+        return Explanation(Blocker.FILTER, None, own, parts, text, clause=name)
+    rule = excluding_rule(draft.rules, draft.mirror, item.ordinal, draft.now_ms)
+    name = "" if rule is None else rule.name
+    return Explanation(Blocker.RULE, None, own, parts, f"Not recommended: rule “{name}” keeps it out.", rule=name)
+
+
+def _of_candidate(
+    draft: Draft, item: Document, own: float, parts: Sequence[Contribution], candidates: BitMap
+) -> Explanation:
+    """Where it stands, by score and after re-ranking; behind the last row that is re-ranked, by how much it lags."""
+    by_score = rank_of(draft.terms, ordinals_from_bitmap(candidates), item.ordinal, draft.mirror)
+    rank, is_listed, steps = by_score, by_score <= DEPTH, ""
+    if draft.is_reranked:
+        prefix = reranked(draft)
+        inside = BitMap(prefix.ordinals)
+        is_listed = item.ordinal in inside
+        if is_listed:
+            rank = 1 + int(np.flatnonzero(prefix.ordinals == item.ordinal)[0])
+        else:
+            behind = ordinals_from_bitmap(candidates - inside)
+            rank = len(inside) + rank_of(draft.terms, behind, item.ordinal, draft.mirror)
+        steps = "".join(f" {step}" for step in _steps(draft, item, rank, by_score))
     place = f"ranked {rank:,} of {len(candidates):,}"
-    if rank > DEPTH:
-        return Explanation(Blocker.RANKED_LOWER, rank, own, parts, f"Eligible, but {place}.")
+    if not is_listed:
+        last = float(draft.best(candidates, DEPTH, draft.now_ms)[1][-1])
+        text = f"Eligible, but {place}: its score is {last - own:.4g} below that of rank {DEPTH}."
+        return Explanation(Blocker.RANKED_LOWER, rank, own, parts, text, score_gap=last - own)
     told = [part.reason.text for part in parts if part.reason is not None][:2]
-    return Explanation(None, rank, own, parts, f"{place.capitalize()}." + "".join(f" {text}." for text in told))
+    text = f"{place.capitalize()}.{steps}" + "".join(f" {one}." for one in told)
+    return Explanation(None, rank, own, parts, text)
+
+
+def _steps(draft: Draft, item: Document, rank: int, by_score: int) -> Iterator[str]:
+    """What re-ranking did with an item, in sentences."""
+    if rank != by_score:
+        yield f"By score alone it would be {by_score:,}."
+    as_of_ms = draft.pins.as_of_ms
+    for rule in draft.reordering_rules:
+        if item.ordinal not in draft.mirror.matching(rule.items, as_of_ms):
+            continue
+        if rule.kind is RuleKind.BOOST:
+            yield f"Rule “{rule.name}” {'raises' if rule.factor > 1 or rule.addition > 0 else 'lowers'} it."
+        elif rank == rule.position:
+            yield f"Rule “{rule.name}” pins it there."
+    fatigue, shown = draft.steering.fatigue, draft.unanswered.get(item.id, 0.0)
+    if fatigue is not None and shown > 0:
+        lost = 1 - float(fatigue.discounts([item.id], {item.id: shown})[0])
+        yield f"It loses {lost:.0%} of its standing for having been shown without an answer."
 
 
 def _contributions(
@@ -84,7 +132,7 @@ def _contributions(
 def _by_acted_on(
     draft: Draft, subject: Document | Profile | None, item: Document, document_at: DocumentAt
 ) -> list[Contribution]:
-    """Each acted-on item's share, largest first in size; those behind the first few in one sum; then the biases."""
+    """Each acted-on item's share, largest in size first; those behind the first few in one sum; then other terms."""
     kind, terms = draft.query.item_kind, draft.terms
     ordinals = np.array([item.ordinal], dtype=np.uint32)
     events: dict[str, list[Event]] = defaultdict(list)
@@ -105,8 +153,11 @@ def _by_acted_on(
         rest = order[NAMED_CONTRIBUTIONS:]
         if len(rest):
             parts.append(Contribution(ground.signal, float(values[rest].sum())))
-    added = contributions(terms, ordinals)[len(terms.names) - len(terms.bias) :]
-    return parts + [Contribution(term.name, float(value[0])) for term, value in zip(terms.bias, added, strict=True)]
+    for name, added in zip(terms.names, contributions(terms, ordinals), strict=True):
+        if name not in BY_ACTED_ON:
+            reason = shared_skills(subject, item) if name == "content" and subject is not None else None
+            parts.append(Contribution(name, float(added[0]), reason))
+    return parts
 
 
 def _reason(told: str, subject: Document | Profile | None, acted_on: Document) -> Reason | None:

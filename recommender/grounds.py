@@ -26,6 +26,8 @@ from recommender.versions import LoadedModel, LoadedSide
 
 NAMED_AT_MOST: Final = 5  # acted-on items that are tried for a reason, best first: some are not for telling
 
+BY_ACTED_ON: Final = frozenset({"interest", "neighbours"})  # terms that are the sum of what acted-on items give
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ListContext:

@@ -194,10 +194,17 @@ class Contribution:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why, or why not: the terms of the score, which sum to it, or the blocker."""
+    """Why, or why not: the terms of the score, which sum to it, or the blocker.
+
+    clause: of the filter, that it fails with FILTER. rule: that keeps it out with RULE. score_gap: with RANKED_LOWER,
+    what its score lacks to that of the last rank that is re-ranked.
+    """
 
     blocked_by: Blocker | None
     rank: int | None
     score: float | None
     contributions: Sequence[Contribution]
     text: str
+    clause: str | None = None
+    rule: str | None = None
+    score_gap: float | None = None

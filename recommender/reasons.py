@@ -85,7 +85,7 @@ def reasons_for(
     """All that speaks for an item, most telling first. `subject` is None when nothing is known of it."""
     found = [
         acted_on.reason if acted_on is not None else None,
-        _shared_skills(subject, item) if subject is not None else None,
+        shared_skills(subject, item) if subject is not None else None,
         _category(subject, item) if subject is not None else None,
         _pay(subject, item),
         _level(subject, item) if subject is not None else None,
@@ -108,7 +108,8 @@ def reason_of_trait(trait: Trait, item: Document) -> Reason | None:
     return None
 
 
-def _shared_skills(subject: Document | Profile, item: Document) -> Reason | None:
+def shared_skills(subject: Document | Profile, item: Document) -> Reason | None:
+    """The skills that both name, as the item spells them; None when there are none."""
     asked = {fold(skill) for skill in subject.skills}
     shared = tuple({fold(skill): skill for skill in reversed(item.skills) if fold(skill) in asked}.values())[::-1]
     if not shared:

@@ -48,6 +48,7 @@ from recommender.query import (
     Explanation,
     ListQuery,
     Mode,
+    Options,
     Position,
     RankedItem,
     RankedPage,
@@ -529,11 +530,17 @@ class Recommender:
         return answers
 
     async def explain(
-        self, talent_id: str, job_id: str, side: Side, job_filter: JobFilter, talent_filter: TalentFilter
+        self,
+        talent_id: str,
+        job_id: str,
+        side: Side,
+        job_filter: JobFilter,
+        talent_filter: TalentFilter,
+        options: Options | None = None,
     ) -> Explanation:
         """Why a pair is, or is not, in the list of one side: the talent's list of jobs, the job's list of talents.
 
-        The list is that of the side's own filter without text. Raises NoModelError, UnavailableError.
+        The list is that of the side's own filter and the options, without text. Raises NoModelError, UnavailableError.
         """
         is_talents = side is Side.TALENT
         query = ListQuery(
@@ -541,6 +548,7 @@ class Recommender:
             subject_kind=Kind.TALENT if is_talents else Kind.JOB,
             subject_id=talent_id if is_talents else job_id,
             filter=job_filter if is_talents else talent_filter,
+            options=Options() if options is None else options,
         )
         answers: dict[int, Answer] = {}
         drafts = await self._drafts([query], answers)

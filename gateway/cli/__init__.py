@@ -25,6 +25,7 @@ COMMANDS = (
     "evaluate",
     "tune",
     "models",
+    "rules",
     "index",
     "export",
     "report",

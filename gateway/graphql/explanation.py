@@ -32,6 +32,15 @@ class Explanation:
     rank: int | None = strawberry.field(description="Its place in the list, e.g. `12`.")
     score: float | None = strawberry.field(description="Its score, e.g. `0.83`.")
     contributions: list[Contribution] = strawberry.field(description="Terms that sum to the score, e.g. the dense one.")
+    clause: str | None = strawberry.field(
+        description='With `FILTER`, the clause that it fails, by its name in the filter, e.g. `"skills.all"`.'
+    )
+    rule: str | None = strawberry.field(
+        description='With `RULE`, the name of the first rule that keeps it out, e.g. `"No trial jobs"`.'
+    )
+    score_gap: float | None = strawberry.field(
+        description="With `RANKED_LOWER`, how far its score is below that of rank 500, the last listed one, e.g. `0.02`."
+    )
     text: str = strawberry.field(description="The answer in English, e.g. “the job has expired”.")
 
 
@@ -50,5 +59,8 @@ def explanation_from(found: query.Explanation) -> Explanation:
             )
             for term in found.contributions
         ],
+        clause=found.clause,
+        rule=found.rule,
+        score_gap=found.score_gap,
         text=found.text,
     )

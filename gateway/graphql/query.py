@@ -30,6 +30,7 @@ from gateway.graphql.listing import JobConnection, TalentConnection, search_jobs
 from gateway.graphql.node import Node
 from gateway.graphql.nullability import NULL_ONLY_ON_ERROR
 from gateway.graphql.options import TalentSubject
+from gateway.graphql.options import options as options_from
 from gateway.graphql.recommended import RecommendedJobConnection, recommended_jobs_of_subject
 from gateway.graphql.scalars import DateTime
 from gateway.graphql.talent import Talent, talent_from
@@ -218,9 +219,10 @@ class Query:
         ],
         job_filter: JobFilterArgument = UNSET,
         talent_filter: TalentFilterArgument = UNSET,
+        options: OptionsArgument = UNSET,
     ) -> Explanation | None:
         info.context.viewer.require(Permission.READ)
-        return await _explain(info.context, talent_id, job_id, side, job_filter, talent_filter)
+        return await _explain(info.context, talent_id, job_id, side, job_filter, talent_filter, options)
 
 
 def _parsed(text: str) -> tuple[NodeType, str]:
@@ -264,8 +266,14 @@ async def _explain(
     side: Side,
     jobs: JobFilterArgument,
     talents: TalentFilterArgument,
+    chosen: OptionsArgument,
 ) -> Explanation:
     found = await context.services.recommender.explain(
-        own_id(talent_id, "talentId"), own_id(job_id, "jobId"), side, job_filter(jobs), talent_filter(talents)
+        own_id(talent_id, "talentId"),
+        own_id(job_id, "jobId"),
+        side,
+        job_filter(jobs),
+        talent_filter(talents),
+        options_from(chosen),
     )
     return explanation_from(found)

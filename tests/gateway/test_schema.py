@@ -93,6 +93,10 @@ def test_what_is_served_beyond_the_contract_is_optional_and_listed_here() -> Non
         "TalentEdge.highlights",
         "JobEdge.highlights",
         "Contribution.effect",
+        "Explanation.clause",
+        "Explanation.rule",
+        "Explanation.scoreGap",
+        "Query.explain(options)",
     }
 
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
-from recommender.documents import JobStatus, Kind, Side
+from recommender.documents import Budget, BudgetType, JobStatus, Kind, Level, Side
 from recommender.events import EventType
-from recommender.filters import JobFilter, TalentFilter, TermFilter
+from recommender.exposure import Floor
+from recommender.fatigue import Fatigue
+from recommender.filters import AttributeFilter, JobFilter, PayFilter, TalentFilter, TermFilter
 from recommender.model import Model
-from recommender.query import Blocker, Explanation, ListQuery, Mode, RankedPage, ReasonKind
-from tests.factories import NOW_MS, event, job, talent
+from recommender.query import Blocker, Explanation, ListQuery, Mode, Options, RankedPage, ReasonKind
+from recommender.rules import Rule, RuleKind
+from recommender.steering import Steering
+from tests.factories import DAY_MS, NOW_MS, event, job, talent
 from tests.recommender.fakes import World, blended, model
 
 SQL = JobFilter(skills=TermFilter(all=("sql",)))
@@ -165,7 +170,10 @@ async def test_behind_five_hundred_a_pair_is_said_to_rank_lower() -> None:
     inside, outside = await explain(w, job_id=page.items[499].id), await explain(w, job_id=page.items[500].id)
     assert (inside.blocked_by, inside.rank) == (None, 500)
     assert (outside.blocked_by, outside.rank) == (Blocker.RANKED_LOWER, 501)
-    assert outside.text == "Eligible, but ranked 501 of 600."
+    gap = page.items[499].score - page.items[500].score
+    assert outside.score_gap == gap > 0
+    assert outside.text == f"Eligible, but ranked 501 of 600: its score is {gap:.4g} below that of rank 500."
+    assert inside.score_gap is None
 
 
 async def test_a_talent_known_from_events_alone_can_be_explained() -> None:
@@ -239,3 +247,107 @@ async def test_only_what_the_score_would_lose_is_a_reason() -> None:
 
 def query_of(talent_id: str) -> ListQuery:
     return ListQuery(mode=Mode.RECOMMENDED, subject_kind=Kind.TALENT, subject_id=talent_id, filter=JobFilter())
+
+
+# --- what keeps a pair out --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wanted", "clause", "asked"),
+    [
+        (JobFilter(ids=("j2", "j3", "j4", "j5", "j6")), "ids", "j2, j3, j4 and 2 more"),
+        (JobFilter(ids=()), "ids", "none"),
+        (JobFilter(exclude_ids=("j1",)), "excludeIds", "j1"),
+        (JobFilter(client_ids=("acme",)), "clientIds", "acme"),
+        (JobFilter(skills=TermFilter(all=("GO", "SQL"))), "skills.all", "GO, SQL"),
+        (JobFilter(skills=TermFilter(any=("SQL",))), "skills.any", "SQL"),
+        (JobFilter(skills=TermFilter(none=("go",))), "skills.none", "go"),
+        (JobFilter(categories=("Data",), countries=("FR",)), "countries", "FR"),
+        (JobFilter(categories=("Law",)), "categories", "Law"),
+        (JobFilter(levels=(Level.EXPERT,)), "levels", "EXPERT"),
+        (JobFilter(is_remote=True), "isRemote", "true"),
+        (JobFilter(posted_within_days=7), "postedWithinDays", "7"),
+        (JobFilter(pay=PayFilter("USD", 90, None, False, BudgetType.HOURLY)), "budget", "hourly from 90 USD"),
+        (JobFilter(pay=PayFilter("EUR", 1, 9.5, True, BudgetType.FIXED)), "budget", "fixed 1 to 9.5 EUR"),
+        (JobFilter(attributes=(AttributeFilter("visa", ("yes",)),)), "attributes.visa", "yes"),
+        (JobFilter(attributes=(AttributeFilter("stars", (), 4.5),)), "attributes.stars", "from 4.5"),
+        (JobFilter(statuses=(JobStatus.DRAFT, JobStatus.PAUSED)), "statuses", "DRAFT, PAUSED"),
+    ],
+)
+async def test_the_failing_clause_is_named_by_its_name_in_the_filter(
+    wanted: JobFilter, clause: str, asked: str
+) -> None:
+    w = world()
+    w.catalogue.change(
+        Kind.JOB,
+        1,
+        category="Data",
+        country="DE",
+        level=Level.ENTRY,
+        budget=Budget(BudgetType.HOURLY, Decimal(40), Decimal(80), "USD"),
+        attributes={"visa": "no", "stars": "4"},
+    )
+    found = await explain(w, job_filter=wanted)
+    assert (found.blocked_by, found.clause) == (Blocker.FILTER, clause)
+    assert found.text == f"Not recommended: it does not match the filter's {clause} ({asked})."
+
+
+async def test_the_clause_of_a_talents_filter_is_named() -> None:
+    for wanted, clause in (
+        (TalentFilter(is_available=False), "isAvailable"),
+        (TalentFilter(pay=PayFilter("USD", max=10)), "hourlyRate"),
+    ):
+        assert (await explain(world(), "t2", side=Side.CLIENT, talent_filter=wanted)).clause == clause
+
+
+async def test_the_first_rule_that_keeps_a_job_out_is_named_behind_filter_and_eligibility() -> None:
+    w = world()
+    w.recommender.steer(
+        [
+            Rule(name="Later", kind=RuleKind.EXCLUDE, items=JobFilter(), from_ms=NOW_MS + 1),
+            Rule(name="On the home screen", kind=RuleKind.EXCLUDE, items=JobFilter(), placements=("home",)),
+            Rule(name="No Go", kind=RuleKind.EXCLUDE, items=JobFilter(skills=TermFilter(all=("go",)))),
+            Rule(name="No first", kind=RuleKind.EXCLUDE, items=JobFilter(ids=("j1",))),
+        ]
+    )
+    found = await explain(w)
+    assert (found.blocked_by, found.rule, found.rank) == (Blocker.RULE, "No Go", None)
+    assert found.text == "Not recommended: rule “No Go” keeps it out."
+    assert found.score == pytest.approx(sum(part.value for part in found.contributions), abs=1e-9)
+    assert (await explain(w, options=Options(placement="home"))).rule == "On the home screen"
+    assert (await explain(w, job_filter=SQL)).blocked_by is Blocker.FILTER
+    assert (await explain(w, job_id="j30")).blocked_by is Blocker.DISMISSED
+    assert (await explain(w, job_id="j12")).blocked_by is None
+
+
+@pytest.mark.parametrize("talent_id", ["t1", "t3", "t8"])
+async def test_under_steering_the_rank_is_that_of_the_list_and_contributions_sum_to_the_score(talent_id: str) -> None:
+    w = world(blended(model(), 2.0))
+    for number in range(1, 121):
+        w.catalogue.change(Kind.JOB, number, client_id=f"c{number % 7}", posted_at_ms=NOW_MS - number * DAY_MS)
+    w.events.add(*(event(EventType.IMPRESSION, talent_id, f"j{number}") for number in range(50, 90)))
+    w.steering = Steering(
+        rules=(
+            Rule(name="Pin", kind=RuleKind.PIN, items=JobFilter(ids=("j100",)), position=2),
+            Rule(name="Up", kind=RuleKind.BOOST, items=JobFilter(client_ids=("c3",)), factor=2.0),
+            Rule(name="Out", kind=RuleKind.EXCLUDE, items=JobFilter(client_ids=("c4",))),
+        ),
+        max_per_client=2,
+        fatigue=Fatigue(0.5, 7),
+        new_jobs=Floor(0.2, 14),
+    )
+    w.recommender = w.replica()
+    page = (await w.recommender.lists([replace(query_of(talent_id), first=200)]))[0]
+    assert isinstance(page, RankedPage)
+    for item in [*page.items[:4], *page.items[4::9]]:
+        found = await explain(w, talent_id, item.id)
+        assert (found.blocked_by, found.rank, found.score) == (None, item.rank, item.score)
+        total = sum(part.value for part in found.contributions)
+        assert total == pytest.approx(item.score, abs=1e-5 * max(1, abs(item.score)))
+    pinned = await explain(w, talent_id, "j100")
+    assert pinned.text.startswith(f"Ranked 2 of {page.total}. By score alone it would be ")
+    assert "Rule “Pin” pins it there." in pinned.text
+    raised = next(item.id for item in page.items if int(item.id[1:]) % 7 == 3 and 50 <= int(item.id[1:]) < 90)
+    text = (await explain(w, talent_id, raised)).text
+    assert "Rule “Up” raises it." in text
+    assert "It loses 12% of its standing for having been shown without an answer." in text  # 0.5 · 1 / (1 + 3)
