@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from recommender.errors import TandemError
+from recommender.events import Emphasis
 from recommender.likeness import Likeness
 from recommender.recipe import Recipe
 
@@ -74,4 +75,5 @@ def read_tuned(models: Path) -> Tuned | None:
 
 
 def _recipe(stored: Mapping[str, Any]) -> Recipe:
-    return Recipe(**{**stored, "likeness": Likeness(**stored["likeness"])})
+    emphasis = Emphasis(**stored.get("emphasis", {}))  # a file from before it has none
+    return Recipe(**{**stored, "likeness": Likeness(**stored["likeness"]), "emphasis": emphasis})

@@ -125,7 +125,7 @@ def choose_recipe(table: EventTable, *, seed: int = SEED, on_trial: OnTrial = la
 
 def fitted(split: Split, recipe: Recipe, seed: int, iterations: int = TRIAL_ITERATIONS) -> FoldedIn:
     """Factors learnt from the split's train part."""
-    matrix = affinity(split.train, recipe.half_life_days, split.train.newest_ms)
+    matrix = affinity(split.train, recipe.half_life_days, split.train.newest_ms, recipe.emphasis)
     hyper = resolve(replace(recipe, iterations=iterations), matrix, seed)
     return FoldedIn(matrix, side_of(fit_jobs(matrix, hyper)), hyper)
 

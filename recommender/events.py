@@ -70,6 +70,21 @@ RULES: dict[EventType, EventRule] = {
     EventType.DECLINE: EventRule(_T, weight=-1.0, hides_job_from_talent=True, hides_talent_from_job=True),
 }
 
+
+@dataclass(frozen=True, slots=True)
+class Emphasis:
+    """How much more what is strong says than what is weak. By default the weights of RULES count as they stand.
+
+    power: of the summed weight of a pair, whose sign stays; below 1 an application says less beside a view, and ten
+    views say less beside one. views: what the weight of a VIEW is multiplied by.
+    """
+
+    power: float = 1.0
+    views: float = 1.0
+
+
+AS_LISTED = Emphasis()
+
 UNDONE_BY: dict[EventType, EventType] = {rule.undoes: kind for kind, rule in RULES.items() if rule.undoes}
 
 

@@ -84,8 +84,8 @@ def judge(
     asked = _drawn(known, seed)
     without = tuple(of.take(~asked[of.talent]) for of in (known, table))
     fitted = [
-        affinity(without[0], serving.hyperparameters.half_life_days, serving.as_of_ms),
-        affinity(without[1], hyper.half_life_days, model.manifest.as_of_ms),
+        affinity(of, by.hyperparameters.half_life_days, by.as_of_ms, by.hyperparameters.emphasis)
+        for of, by in zip(without, (serving, model.manifest), strict=True)
     ]
     candidates = np.logical_and(*((np.bincount(of.indices[of.data > 0], minlength=of.shape[1]) > 0) for of in fitted))
     histories, trial = _robbed(known.take(asked[known.talent]), candidates, fitted[0])
@@ -170,7 +170,7 @@ def _learnt(
     jobs = side_of(fit_jobs(fitted, hyper))
     likeness = replace(default_recipe(fitted), likeness=Likeness(*hyper.likeness))
     neighbours, _ = fit_neighbours(fitted, jobs, hyper, likeness, seed)
-    factors = FoldedIn(fitted + affinity(histories, hyper.half_life_days, as_of_ms), jobs, hyper)
+    factors = FoldedIn(fitted + affinity(histories, hyper.half_life_days, as_of_ms, hyper.emphasis), jobs, hyper)
     return Blended(factors, neighbours), factors.with_popularity(0.0)
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from recommender.documents import Side
-from recommender.events import RULES, Event, EventType
+from recommender.events import AS_LISTED, RULES, Emphasis, Event, EventType
 from recommender.model import Hyperparameters
 
 DAY_MS = 86_400_000
@@ -24,6 +24,7 @@ _TYPES = tuple(EventType)
 _CODE = {event_type: code for code, event_type in enumerate(_TYPES)}
 _ACTOR_CODE = {Side.TALENT: 0, Side.CLIENT: 1}
 _WEIGHT = np.array([RULES[event_type].weight for event_type in _TYPES])
+_IS_VIEW = np.array([event_type is EventType.VIEW for event_type in _TYPES])
 _IS_UNDO = np.array([RULES[event_type].undoes is not None for event_type in _TYPES])
 # Undo events share the group of what they undo, so that one pass over a group decides what stands.
 _GROUP = np.array([_CODE[RULES[event_type].undoes or event_type] for event_type in _TYPES], dtype=np.int64)
@@ -139,12 +140,15 @@ def standing(table: EventTable) -> npt.NDArray[np.intp]:
     return standing_rows
 
 
-def event_weights(table: EventTable, half_life_days: float | None, as_of_ms: int | None) -> npt.NDArray[np.float64]:
+def event_weights(
+    table: EventTable, half_life_days: float | None, as_of_ms: int | None, views: float = 1.0
+) -> npt.NDArray[np.float64]:
     """What each event says if it is in force: weight of its type × value × decay by age from `as_of_ms`.
 
     An event without a time, or newer than `as_of_ms`, does not decay; nothing does without a half-life or an as-of.
     """
-    weights: npt.NDArray[np.float64] = _WEIGHT[table.kind.astype(np.intp)] * np.minimum(table.value, LARGEST_WEIGHT)
+    of_type = np.where(_IS_VIEW, views * _WEIGHT, _WEIGHT)
+    weights: npt.NDArray[np.float64] = of_type[table.kind.astype(np.intp)] * np.minimum(table.value, LARGEST_WEIGHT)
     if half_life_days is not None and as_of_ms is not None:
         known = table.at_ms != UNKNOWN_TIME
         age_ms = np.where(known, as_of_ms - np.where(known, table.at_ms, as_of_ms), 0)
@@ -153,24 +157,29 @@ def event_weights(table: EventTable, half_life_days: float | None, as_of_ms: int
 
 
 def _weight_by_pair(
-    table: EventTable, half_life_days: float | None, as_of_ms: int | None
+    table: EventTable, half_life_days: float | None, as_of_ms: int | None, emphasis: Emphasis
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Pairs (ascending) and their summed weights; pairs that say nothing are left out."""
     table = table.take(standing(table))
     pairs, inverse = np.unique(table.pair, return_inverse=True)
-    sums = np.bincount(inverse, event_weights(table, half_life_days, as_of_ms), minlength=len(pairs))
+    weights = event_weights(table, half_life_days, as_of_ms, emphasis.views)
+    sums: npt.NDArray[np.float64] = np.bincount(inverse, weights, minlength=len(pairs)).astype(np.float64, copy=False)
+    if emphasis.power != 1.0:
+        sums = np.sign(sums) * np.abs(sums) ** emphasis.power
     sums = np.clip(sums, -LARGEST_WEIGHT, LARGEST_WEIGHT)
     kept = sums.astype(np.float32) != 0  # what a float32 matrix cannot hold counts nowhere
     return pairs[kept], sums[kept]
 
 
-def affinity(table: EventTable, half_life_days: float | None, as_of_ms: int | None) -> sp.csr_matrix:
+def affinity(
+    table: EventTable, half_life_days: float | None, as_of_ms: int | None, emphasis: Emphasis = AS_LISTED
+) -> sp.csr_matrix:
     """Signed weights, float32, talents × jobs of the table's id lists. No explicit zeros.
 
     Positive: the talent prefers the job, with confidence 1 + alpha × weight. Negative: they do not, with confidence
     1 + alpha × |weight|. Everything in force counts, of both sides.
     """
-    pairs, sums = _weight_by_pair(table, half_life_days, as_of_ms)
+    pairs, sums = _weight_by_pair(table, half_life_days, as_of_ms, emphasis)
     jobs = max(len(table.job_ids), 1)
     rows, columns = np.divmod(pairs, jobs)
     shape = (len(table.talent_ids), len(table.job_ids))
@@ -183,7 +192,7 @@ def pair_weights(events: Sequence[Event], hyper: Hyperparameters, as_of_ms: int 
     The numbers are those of `affinity` in float64. Give whole histories of any number of subjects in one call.
     """
     table = table_from_events(events)
-    pairs, sums = _weight_by_pair(table, hyper.half_life_days, as_of_ms)
+    pairs, sums = _weight_by_pair(table, hyper.half_life_days, as_of_ms, hyper.emphasis)
     talents, jobs = np.divmod(pairs, max(len(table.job_ids), 1))
     return {
         (table.talent_ids[talent], table.job_ids[job]): weight

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from recommender.documents import Kind
+from recommender.events import AS_LISTED, Emphasis
 from recommender.features import FeatureSpace
 
 Factors = npt.NDArray[np.float32]
@@ -29,6 +30,7 @@ class Hyperparameters:
     popularity: what the most popular job gains in every talent's list, the others in proportion; 0 is exactly off.
     neighbours, talent_neighbours: weight of the neighbour sum in lists of jobs and of talents; 0 is exactly off.
     content: how much neighbours by content add to what has events of its own, beside neighbours by behaviour.
+    emphasis: what is made of the weights of event types.
     likeness: what the neighbours were found by, the numbers of `likeness.Likeness` in their order.
     """
 
@@ -42,6 +44,7 @@ class Hyperparameters:
     neighbours: float = 0.0
     talent_neighbours: float = 0.0
     content: float = 0.0
+    emphasis: Emphasis = AS_LISTED
     likeness: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy.sparse as sp
 
+from recommender.events import AS_LISTED, Emphasis
 from recommender.likeness import Likeness
 from recommender.model import Hyperparameters
 
@@ -29,6 +30,7 @@ class Recipe:
     likeness: of neighbours. neighbours: weight of their sum in lists of jobs, talent_neighbours in lists of talents;
     at 1 the best neighbours of a typical history are worth as much as its best products of factors.
     content: of neighbours by content, for jobs and talents with events of their own, at 1 as much as all else together.
+    emphasis: what is made of the weights of event types.
     popularity: what the most popular job gains, in shares of what the best jobs of a typical talent score by both.
     """
 
@@ -42,6 +44,7 @@ class Recipe:
     talent_neighbours: float = NEIGHBOURS
     iterations: int = ITERATIONS
     content: float = CONTENT
+    emphasis: Emphasis = AS_LISTED
 
 
 def default_recipe(matrix: sp.csr_matrix) -> Recipe:
@@ -109,5 +112,6 @@ def resolve(recipe: Recipe, matrix: sp.csr_matrix, seed: int = SEED) -> Hyperpar
         neighbours=recipe.neighbours,
         talent_neighbours=recipe.talent_neighbours,
         content=recipe.content,
+        emphasis=recipe.emphasis,
         likeness=(likeness.talent, likeness.source, likeness.target, likeness.shrinkage),
     )

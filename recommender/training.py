@@ -41,7 +41,7 @@ def contenders_both_ways(
 
     Rows and columns of the latter are jobs and talents: they answer the questions of the transposed split.
     """
-    matrix = affinity(split.train, recipe.half_life_days, split.train.newest_ms)
+    matrix = affinity(split.train, recipe.half_life_days, split.train.newest_ms, recipe.emphasis)
     hyper = resolve(recipe, matrix, seed)
     fitted: dict[Kind, FoldedIn] = {}
 
@@ -106,7 +106,7 @@ def train(
     measured from. watermark: seq of the last event of the log that was read. trained_at_ms, nonce: see `version_of`.
     Raises: BadInputError when no event in force speaks for a pair.
     """
-    matrix = affinity(table, recipe.half_life_days, as_of_ms)
+    matrix = affinity(table, recipe.half_life_days, as_of_ms, recipe.emphasis)
     if not (matrix.data > 0).any():
         raise BadInputError(
             "there is nothing to learn from: training needs at least one VIEW, SAVE, APPLY, SHORTLIST, INVITE, "

@@ -20,6 +20,7 @@ import pytest
 
 from gateway.adapters.directory.models import ARRAYS, CURRENT, MANIFEST, PINNED, DirectoryModelStore
 from recommender.errors import BadInputError, ModelRefusedError, UnavailableError
+from recommender.events import Emphasis
 from recommender.features import FeatureSpace
 from recommender.model import Descriptions, Hyperparameters, Manifest, Model, Neighbours, Side
 from tests.factories import NOW_MS
@@ -74,7 +75,9 @@ def model(
         "as_of_ms": NOW_MS,
         "watermark": 250,
         "events": 240,
-        "hyperparameters": Hyperparameters(factors=4, regularization=0.125, alpha=8.0, half_life_days=None),
+        "hyperparameters": Hyperparameters(
+            factors=4, regularization=0.125, alpha=8.0, half_life_days=None, emphasis=Emphasis(0.5, 0.3)
+        ),
         "metrics": {"als": {"recall@20": 0.25, "ndcg@20": 0.1}},
     }
     return Model(

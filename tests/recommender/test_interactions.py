@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recommender.documents import Side
-from recommender.events import RULES, Event, EventType, in_force
+from recommender.events import RULES, Emphasis, Event, EventType, in_force
 from recommender.interactions import (
     LARGEST_WEIGHT,
     EventTableBuilder,
@@ -77,12 +77,13 @@ def test_the_same_events_stand_as_by_the_rule_of_one_event_at_a_time(events: lis
     assert sorted(table.seq[standing(table)].tolist()) == expected
 
 
-@given(events_of_few_pairs)
-def test_one_talents_history_weighs_the_same_alone_and_in_the_matrix(events: list[Event]) -> None:
+@given(events_of_few_pairs, st.sampled_from([Emphasis(), Emphasis(0.5), Emphasis(1.5, views=0.3)]))
+def test_one_talents_history_weighs_the_same_alone_and_in_the_matrix(events: list[Event], emphasis: Emphasis) -> None:
     table = table_from_events(events)
-    matrix = affinity(table, 30.0, NOW_MS).toarray()
+    hyper = Hyperparameters(half_life_days=30, emphasis=emphasis)
+    matrix = affinity(table, 30.0, NOW_MS, emphasis).toarray()
     for talent, talent_id in enumerate(table.talent_ids):
-        alone = pair_weights([e for e in events if e.talent_id == talent_id], MONTHLY, NOW_MS)
+        alone = pair_weights([e for e in events if e.talent_id == talent_id], hyper, NOW_MS)
         row = {(talent_id, table.job_ids[j]): w for j, w in enumerate(matrix[talent].tolist()) if w}
         assert row == {pair: float(np.float32(weight)) for pair, weight in alone.items()}
 
@@ -122,6 +123,20 @@ def test_an_event_without_a_time_does_not_decay_nor_does_one_newer_than_the_as_o
 def test_value_multiplies_and_repeats_add_up() -> None:
     events = [event(value=2.5, seq=1), event(event_id="again", seq=2), event(EventType.APPLY, job_id="j2", value=0.5)]
     assert pair_weights(events, TIMELESS, None) == {("t1", "j1"): 3.5, ("t1", "j2"): 2.5}
+
+
+def test_a_power_flattens_pairs_and_views_can_say_less() -> None:
+    events = [
+        *(event(EventType.VIEW, event_id=f"v{n}", seq=n) for n in range(4)),
+        event(EventType.APPLY, job_id="j2"),
+        event(EventType.DISMISS, job_id="j3"),
+    ]
+    plain = {("t1", "j1"): 4.0, ("t1", "j2"): 5.0, ("t1", "j3"): -1.0}
+    assert pair_weights(events, Hyperparameters(half_life_days=None), None) == plain
+    flat = Hyperparameters(half_life_days=None, emphasis=Emphasis(power=0.5))
+    assert pair_weights(events, flat, None) == {("t1", "j1"): 2.0, ("t1", "j2"): 5.0**0.5, ("t1", "j3"): -1.0}
+    quiet = Hyperparameters(half_life_days=None, emphasis=Emphasis(views=0.25))
+    assert pair_weights(events, quiet, None) == plain | {("t1", "j1"): 1.0}
 
 
 def test_impressions_say_nothing() -> None:

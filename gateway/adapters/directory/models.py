@@ -29,6 +29,7 @@ from safetensors import numpy as safetensors
 
 from gateway.adapters.disk import sync_directory, write_through
 from recommender.errors import BadInputError, ModelRefusedError, UnavailableError
+from recommender.events import Emphasis
 from recommender.features import FeatureSpace
 from recommender.model import SCHEMA, Descriptions, Hyperparameters, Manifest, Model, Neighbours, Side
 
@@ -415,10 +416,12 @@ def _manifest(version: str, document: Mapping[str, Any]) -> Manifest:
 
 
 def _hyperparameters(stored: Mapping[str, Any]) -> Hyperparameters:
-    """JSON has no tuples, and a model from before neighbours no likeness."""
+    """JSON has no tuples, and a model from before neighbours no likeness, as one from before tuning no emphasis."""
     fields: dict[str, Any] = dict(stored)
     if "likeness" in fields:
         fields["likeness"] = tuple(fields["likeness"])
+    if "emphasis" in fields:
+        fields["emphasis"] = Emphasis(**fields["emphasis"])
     return Hyperparameters(**fields)
 
 
