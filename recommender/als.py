@@ -21,6 +21,7 @@ OnIteration = Callable[[int, int], None]  # (iterations done, of how many)
 
 # Found once: looking for BLAS libraries takes half a millisecond, setting their threads a few microseconds.
 _BLAS = ThreadpoolController()
+FEW_PAIRS = 100_000  # below, one thread is faster
 _SOLVE_CELLS = 4_000_000  # float64 cells of one batch of fold-ins: 32 MB for the gathered factors, as much for matrices
 
 
@@ -53,6 +54,8 @@ def fit_jobs(affinity: sp.csr_matrix, hyper: Hyperparameters, on_iteration: OnIt
             iterations=hyper.iterations,
             use_cg=True,  # Cholesky takes 3 to 5 times the CPU at 64 factors for the same recall@20
             random_state=hyper.seed,
+            # Threads meet 30 times: over 3,000 pairs two take ten times the CPU of one, over 300,000 a sixth more.
+            num_threads=1 if affinity.nnz < FEW_PAIRS else 0,
         )
         model.fit(
             confidence(affinity, hyper.alpha),
