@@ -24,6 +24,7 @@ T = TypeVar("T")
 Default = TypeVar("Default")
 Member = TypeVar("Member", bound=Enum)
 
+DAY_MS: Final = 86_400_000
 POLL_SECONDS: Final = 1.0
 MOST_RULES: Final = 1_000  # each is matched against the catalogue for each list that it is for
 MOST_BYTES: Final = 1_000_000
@@ -451,12 +452,15 @@ def _shown(value: Any) -> str:
 
 
 def in_words(rule: Rule) -> str:
-    """When a rule holds, as people say it."""
-    starts, ends = _day(rule.from_ms), _day(rule.until_ms)
+    """When a rule holds, as people say it: by days, the last one whole, where it begins and ends with days."""
+    starts = "" if rule.from_ms is None else _day(rule.from_ms)
+    # What ends with a day ends at the first moment of the next one.
+    ends = "" if rule.until_ms is None else _day(rule.until_ms - (DAY_MS if rule.until_ms % DAY_MS == 0 else 0))
     if starts and ends:
         return f"{starts} to {ends}"
     return f"from {starts}" if starts else f"until {ends}" if ends else "always"
 
 
-def _day(time_ms: int | None) -> str:
-    return "" if time_ms is None else f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M}"
+def _day(time_ms: int) -> str:
+    moment = datetime.fromtimestamp(time_ms / 1000, UTC)
+    return f"{moment:%Y-%m-%d}" if time_ms % DAY_MS == 0 else f"{moment:%Y-%m-%d %H:%M}"

@@ -2,7 +2,7 @@
 
 A share says how the sum is made up; it does not say what would happen without its item: the fold-in would be solved
 from the others, which then explain more, or less, of what is left. The item with the largest share may even hold a
-score down. So only effects speak of cause: docs/decisions/0016-steering.md.
+score down. So only effects speak of cause: docs/decisions/0020-steering.md.
 """
 
 from __future__ import annotations

@@ -87,7 +87,8 @@ def _of_candidate(
         last = float(draft.best(candidates, DEPTH, draft.now_ms)[1][-1])
         text = f"Eligible, but {place}: its score is {last - own:.4g} below that of rank {DEPTH}."
         return Explanation(Blocker.RANKED_LOWER, rank, own, parts, text, score_gap=last - own)
-    told = [part.reason.text for part in parts if part.reason is not None][:2]
+    speaking = sorted(parts, key=lambda part: -(part.value if part.effect is None else part.effect))
+    told = [part.reason.text for part in speaking if part.reason is not None][:2]
     text = f"{place.capitalize()}.{steps}" + "".join(f" {one}." for one in told)
     return Explanation(None, rank, own, parts, text)
 

@@ -87,7 +87,7 @@ def test_check_shows_what_each_rule_matches(run: Run, monkeypatch: pytest.Monkey
     assert rows(out) == [
         ["No design in Germany", "exclude", "jobs", "always", "yes", "7 of 40", "25 of 25 talents"],
         ["Spring campaign", "pin to 2", "jobs", "always", "yes", "1 of 40", "25 of 25 talents, at home"],
-        ["Juniors", "boost ×2 +0.1", "talents", "until 2025-10-09 00:00", "no", "8 of 25", "10 of 40 jobs"],
+        ["Juniors", "boost ×2 +0.1", "talents", "until 2025-10-08", "no", "8 of 25", "10 of 40 jobs"],
     ]
     monkeypatch.setenv("TANDEM_RULES", "rules.toml")
     assert run("check", *AT) == (0, out, "")

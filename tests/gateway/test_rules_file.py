@@ -268,31 +268,19 @@ async def test_a_changed_file_is_taken_up_and_a_bad_one_keeps_the_old_rules_and_
         await following
 
 
-def test_when_a_rule_holds_is_said_in_words() -> None:
-    names = [
-        in_words(rule)
-        for rule in rules_from(
-            {
-                "rule": [
-                    {"name": str(n), "kind": "exclude", "match": {"ids": ["a"]}, **when}
-                    for n, when in enumerate(
-                        [
-                            {},
-                            {"from": "2026-01-01"},
-                            {"until": "2026-01-01"},
-                            {"from": "2026-01-01", "until": "2026-01-02"},
-                        ]
-                    )
-                ]
-            }
-        )
-    ]
-    assert names == [
-        "always",
-        "from 2026-01-01 00:00",
-        "until 2026-01-02 00:00",
-        "2026-01-01 00:00 to 2026-01-03 00:00",
-    ]
+@pytest.mark.parametrize(
+    ("when", "words"),
+    [
+        ({}, "always"),
+        ({"from": "2026-01-01"}, "from 2026-01-01"),
+        ({"until": "2026-01-31"}, "until 2026-01-31"),
+        ({"from": "2026-01-01", "until": "2026-01-01"}, "2026-01-01 to 2026-01-01"),
+        ({"from": "2026-01-01T08:00", "until": "2026-01-01T17:30"}, "2026-01-01 08:00 to 2026-01-01 17:30"),
+    ],
+)
+def test_when_a_rule_holds_is_said_in_words(when: dict[str, str], words: str) -> None:
+    (rule,) = rules_from({"rule": [{"name": "A", "kind": "exclude", "match": {"ids": ["a"]}, **when}]})
+    assert in_words(rule) == words
 
 
 def test_settings_become_steering_and_none_of_it_is_on_by_default() -> None:

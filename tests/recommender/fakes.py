@@ -58,7 +58,7 @@ class FakeCatalogue:
     def _matches(self, kind: Kind, wanted: Filter, text: str | None, as_of_ms: int) -> BitMap:
         found = self._mirrors[kind].matching(wanted, as_of_ms)
         asked = set(terms(text or ""))
-        for ordinal in list(found):
+        for ordinal in list(found) if asked else ():
             document = self._documents[kind][ordinal]
             parts = (document.title or "", *document.skills, document.description or "")
             if not asked <= {term for part in parts for term in terms(part)}:
