@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyroaring import FrozenBitMap
 
 from gateway.adapters.elasticsearch.catalogue import ElasticsearchCatalogue
 from gateway.adapters.sqlite.catalogue import SqliteCatalogue
@@ -675,6 +676,12 @@ async def test_facets_can_count_only_what_may_be_recommended(store: Store) -> No
     ]
     facets = await store.facets(JOB, requests, NOW_MS)
     assert [one[0].buckets[0].count for one in facets] == [4, 3, 2, 1]
+    (rust,) = (document.ordinal for document in await store.get_many(JOB, ids=["rust"]) if document is not None)
+    less = [
+        FacetRequest(wanted, text, (FacetField.CATEGORIES,), eligible_only=True, without=FrozenBitMap([rust, 999]))
+        for text in (None, "go")
+    ]
+    assert [one[0].buckets[0].count for one in await store.facets(JOB, less, NOW_MS)] == [1, 1]
 
 
 async def test_requests_of_one_call_do_not_mix(store: Store) -> None:

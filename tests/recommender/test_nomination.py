@@ -13,13 +13,16 @@ from hypothesis import strategies as st
 from recommender.documents import JobStatus, Kind
 from recommender.errors import BadInputError
 from recommender.events import EventType
+from recommender.exposure import Floor
 from recommender.filters import AttributeFilter, JobFilter, TalentFilter, TermFilter
 from recommender.model import Model, Side
 from recommender.nomination import LEAST, MOST, count_for, longest_of, recall_of, unit_query, unit_rows, vector_of
 from recommender.ports import NomineeRequest, Nominees, VectorRows
 from recommender.query import Exactness, ListQuery, Mode, Options, RankedPage
+from recommender.rules import Rule, RuleKind
 from recommender.scoring import Dense, Terms
 from recommender.search import FacetField
+from recommender.steering import Steering
 from recommender.versions import LoadedModel
 from tests.factories import NOW_MS, event, job, talent
 from tests.recommender.fakes import World, blended, model
@@ -228,6 +231,30 @@ async def test_a_re_ranked_list_says_on_every_page_what_it_was_made_from() -> No
     page = await one(nominated, replace(query, after=begun.items[-1].position))
     assert (page.exactness, page.recall) == (Exactness.APPROXIMATE, RECALL)
     assert rows_of(begun, page) == rows_of(*(await all_pages(exact, query))[:2])
+
+
+async def test_rules_and_floors_are_kept_with_nominees_as_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    steering = Steering(
+        rules=(
+            Rule(name="out", kind=RuleKind.EXCLUDE, items=JobFilter(ids=tuple(f"j{n}" for n in range(1, 200, 3)))),
+            Rule(name="pin", kind=RuleKind.PIN, items=JobFilter(ids=("j2", "j5")), position=3),
+        ),
+        new_jobs=Floor(0.2, 7),
+    )
+    exact, nominated, vectors = await worlds(model(jobs=700), jobs=700)
+    for world in (exact, nominated):
+        for number in range(600, 701):
+            world.catalogue.change(Kind.JOB, number, posted_at_ms=NOW_MS)
+        world.steering = steering
+        world.recommender = world.replica()
+    page = await one(nominated, jobs_for(first=100))
+    assert page.exactness is Exactness.APPROXIMATE
+    assert set(range(1, 200, 3)) <= set(vectors.asked[-1].excluded)
+    assert rows_of(page) == rows_of(await one(exact, jobs_for(first=100)))
+    monkeypatch.setattr("recommender.ranking.MOST_RULED_OUT", 10)
+    vectors.asked.clear()
+    assert rows_of(await one(nominated, jobs_for(first=100))) == rows_of(page)
+    assert vectors.asked == []  # the index can't be told to leave out so many
 
 
 async def test_many_lists_are_one_question_of_the_index() -> None:
