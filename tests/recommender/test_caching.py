@@ -15,12 +15,16 @@ from recommender.caching import HARD_MS, SOFT_MS
 from recommender.documents import JobStatus, Kind
 from recommender.errors import TandemError, UnavailableError
 from recommender.events import EventType
+from recommender.exposure import Floor
+from recommender.fatigue import Fatigue
 from recommender.filters import JobFilter, TalentFilter, TermFilter
 from recommender.kept_lists import KEPT_BEST
 from recommender.ports import CachedDocument, CachedList, Lost
 from recommender.query import ListQuery, Mode, Options, Profile, RankedPage
 from recommender.recommender import Recommender
+from recommender.rules import Rule, RuleKind
 from recommender.search import FacetField
+from recommender.steering import Steering
 from tests.factories import DAY_MS, event, job, talent
 from tests.recommender.fakes import World, model
 
@@ -69,9 +73,15 @@ def told(answer: RankedPage | TandemError | None) -> Any:
 class Walk:
     """Random changes and random queries, the same for recommenders with and without a cache."""
 
-    def __init__(self, seed: int, cache: Any = None) -> None:
+    def __init__(self, seed: int, cache: Any = None, steering: Steering | None = None) -> None:
         self.random = random.Random(seed)
-        self.world = World(documents(), [event(EventType.SAVE, "t1", "j3")], model("m0"), cache=cache or small_cache())
+        self.world = World(
+            documents(),
+            [event(EventType.SAVE, "t1", "j3")],
+            model("m0"),
+            cache=cache or small_cache(),
+            steering=steering,
+        )
         self.plain, self.cached = uncached(self.world), self.world.recommender
         self.other_plain, self.other = uncached(self.world), self.world.replica()
         self.next_job, self.models, self.deeds = JOBS + 1, 1, 0
@@ -181,6 +191,59 @@ async def test_answers_are_the_same_with_a_cache_and_without_while_everything_ch
     await walk.run(45)
     assert walk.compared > 50
     assert walk.cached.cache_counts["lists", "hit"] > 10
+
+
+class SteeredWalk(Walk):
+    """The same under every step of steering, while rules change and people are shown jobs."""
+
+    def __init__(self, seed: int) -> None:
+        steering = Steering(max_per_client=2, fatigue=Fatigue(0.8, 7), new_jobs=Floor(0.3, 7))
+        super().__init__(seed, steering=steering)
+        self.steer()
+
+    def steer(self) -> None:
+        dice = self.random
+        out = TermFilter(all=(dice.choice(SKILLS), dice.choice(SKILLS)))
+        rules = [
+            Rule(name="out", kind=RuleKind.EXCLUDE, items=JobFilter(skills=out)),
+            Rule(
+                name="pin",
+                kind=RuleKind.PIN,
+                items=JobFilter(client_ids=("c1",)),
+                subjects=TalentFilter(skills=TermFilter(any=(dice.choice(SKILLS),))),
+                position=dice.randint(1, 9),
+            ),
+            Rule(
+                name="soon",
+                kind=RuleKind.BOOST,
+                items=JobFilter(client_ids=("c2",)),
+                factor=3.0,
+                from_ms=self.world.now_ms + 1_000,
+            ),
+        ]
+        self.world.steering = replace(self.world.steering or Steering(), rules=tuple(rules))
+        for recommender in (self.plain, self.cached, self.other, self.other_plain):
+            recommender.steer(rules)
+
+    def change(self) -> None:
+        super().change()
+        dice = self.random
+        if dice.random() < 0.1:
+            self.steer()
+        self.edit(dice.choice(self.world.catalogue.all(Kind.JOB)).ordinal, posted_at_ms=self.world.now_ms)
+        for _ in range(4):
+            self.deeds += 1
+            pair = f"t{dice.randint(1, 4)}", f"j{dice.randint(1, self.next_job)}"
+            at = self.world.now_ms - dice.randint(-2, 40) * 1_000
+            self.world.events.add(event(EventType.IMPRESSION, *pair, event_id=f"e{self.deeds}", occurred_at_ms=at))
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_steered_answers_are_the_same_with_a_cache_and_without_while_everything_changes(seed: int) -> None:
+    walk = SteeredWalk(seed)
+    await walk.run(35)
+    assert walk.compared > 40
+    assert walk.cached.cache_counts["lists", "hit"] > 5
 
 
 class Gate:
