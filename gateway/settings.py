@@ -202,6 +202,18 @@ class Settings(BaseSettings):
         description="Which operations are answered. `trusted`: those of `TANDEM_TRUSTED_DOCUMENTS`, and of an engineer "
         "any. `any`: all within the limits.",
     )
+    batch_operations: int = Field(
+        1,
+        ge=1,
+        le=100,
+        description="How many operations one request may hold, as a JSON array. `1`: an array is refused.",
+    )
+    refused_status: Literal["400", "422"] = Field(
+        "400",
+        description="Status of a well-formed request that cannot be executed, for who accepts "
+        "`application/graphql-response+json`: `400`, or the `422` of the newer draft, in which a document that is not "
+        "GraphQL stays 400.",
+    )
     trusted_documents: Path | None = Field(
         None,
         description="Manifest of the documents that clients ask by `documentId`: a JSON file of graphql-codegen, Relay "
@@ -463,6 +475,8 @@ def _allowed(field: str, problem: ErrorDetails) -> str:
             return "a whole number from 1"
         case "max_per_client":
             return "a whole number from 1 to 10"
+        case "batch_operations":
+            return "a whole number from 1 to 100"
         case "fatigue" | "new_jobs_share":
             return "a number from 0 to 1"
         case "fatigue_half_life_days":

@@ -76,6 +76,8 @@ def run_server(settings: Settings, banner: str | None = None) -> None:
                 access,
                 operations=_operations(stores, trusted),
                 federation=federation,
+                batch_operations=settings.batch_operations,
+                refused_status=int(settings.refused_status),
                 cors_origins=settings.cors_origins,
                 tasks=_tasks(stores, services),
             )

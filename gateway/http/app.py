@@ -48,20 +48,26 @@ def build_app(
     operations: PersistedOperations | None = None,
     federation: TandemSchema | None = None,
     cors_origins: Sequence[str] = (),
+    batch_operations: int = 1,
+    refused_status: int = 400,
     tasks: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
 ) -> Starlette:
     """The app over open stores; whoever built them closes them after it has shut down.
 
     operations: None takes any text, and remembers those of this process that clients want to name. federation: what a
-    router is answered with at /federation. tasks: begun when it starts and ended when it shuts down.
+    router is answered with at /federation. batch_operations, refused_status: see
+    the settings. tasks: begun when it starts and ended when it shuts down.
     """
     metrics = Metrics()
     health = Health(services, metrics, access)
     operations = operations or PersistedOperations()
-    view = GraphQLView(SCHEMA, services, access, operations, cors_origins)
-    routers = (
-        [] if federation is None else [Route("/federation", GraphQLView(federation, services, access, operations))]
-    )
+
+    def view_of(schema: TandemSchema, origins: Sequence[str] = ()) -> GraphQLView:
+        how = {"batch_operations": batch_operations, "refused_status": refused_status}
+        return GraphQLView(schema, services, access, operations, origins, **how)
+
+    view = view_of(SCHEMA, cors_origins)
+    routers = [] if federation is None else [Route("/federation", view_of(federation))]
     layers = [Middleware(Observation, metrics=metrics, new_id=services.new_id)]
     if cors_origins:
         layers.append(

@@ -6,6 +6,7 @@ executed is 400; with `application/json` a well-formed one is always 200, as old
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import Any, cast
@@ -39,8 +40,8 @@ from gateway.http.auth import Access
 from gateway.http.graphiql import page_response
 from gateway.http.multipart import parts_response
 from gateway.http.negotiation import EVENT_STREAM, GRAPHQL, parts_form, response_type, wants_page
-from gateway.http.problem import HttpProblem, json_response, problem_response
-from gateway.http.request_body import graphql_request
+from gateway.http.problem import JSON, HttpProblem, json_response, problem_response
+from gateway.http.request_body import checked_requests, sent
 from gateway.http.sockets import SocketContext, SocketHandler, TextSocket
 from recommender.errors import BadInputError, UnavailableError
 
@@ -73,6 +74,9 @@ class GraphQLView(GraphQL[Context, None]):
         access: Access,
         operations: PersistedOperations,
         origins: Sequence[str] = (),
+        *,
+        batch_operations: int = 1,
+        refused_status: int = 400,
     ) -> None:
         super().__init__(
             schema,
@@ -85,6 +89,8 @@ class GraphQLView(GraphQL[Context, None]):
         self.operations = operations
         self._services = services
         self._access = access
+        self._batch_operations = batch_operations
+        self._refused_status = refused_status
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI endpoint. Whatever happens, the answer is GraphQL's shape of JSON, or the page."""
@@ -147,13 +153,23 @@ class GraphQLView(GraphQL[Context, None]):
         """A WebSocket's message; bodies are decoded elsewhere. See request_body for why by orjson."""
         return orjson.loads(data)
 
-    async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData:
-        """The operation to run. Raises HttpProblem."""
+    async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData | list[GraphQLRequestData]:
+        """The operation to run, or the batch of them. Raises HttpProblem."""
         assert isinstance(request, RequestAdapter)  # noqa: S101 — made by the line above
-        asked = await graphql_request(request.request)
-        if request.request.state.media_type == EVENT_STREAM:
+        state, given = request.request.state, await sent(request.request)
+        try:
+            asked = checked_requests(given, 1 if state.media_type == EVENT_STREAM else self._batch_operations)
+        except HttpProblem as problem:
+            raise HttpProblem(self._status_of_refusal(state.media_type), problem.code, str(problem)) from problem
+        if isinstance(asked, list):
+            state.media_type = JSON  # the other type is of one answer
+            return [*asked]
+        if state.media_type == EVENT_STREAM:
             asked.protocol = "sse"
         return asked
+
+    def _status_of_refusal(self, media_type: str) -> int:
+        return self._refused_status if media_type == GRAPHQL else 400
 
     async def execute_operation(
         self,
@@ -164,7 +180,16 @@ class GraphQLView(GraphQL[Context, None]):
         root_value: None,
         sub_response: Response,
     ) -> Any:
-        """One answer, or a stream of them for who asked for one."""
+        """One answer, one for each operation of a batch, or a stream of them for who asked for one."""
+        if isinstance(request_data, list):
+            # Each as if it had come alone: what one of them writes, no other has loaded before.
+            contexts = [Context(self._services, context.viewer, context.request_id) for _ in request_data]
+            return await asyncio.gather(
+                *(
+                    self.execute_single(request, request_adapter, sub_response, own, root_value, one)
+                    for own, one in zip(contexts, request_data, strict=True)
+                )
+            )
         assert isinstance(request_data, OperationRequest)  # noqa: S101 — made by parse_http_body
         if request_data.protocol != "sse":
             return await self.execute_single(request, request_adapter, sub_response, context, root_value, request_data)
@@ -233,8 +258,7 @@ class GraphQLView(GraphQL[Context, None]):
         if result.errors:
             answer["errors"] = [error.formatted for error in result.errors]
         if isinstance(result, PreExecutionError):
-            # Apollo's clients look for this one in an answer, and some look at no other answer than a 200.
-            request.state.was_executed = [error["extensions"]["code"] for error in answer["errors"]] == [NOT_FOUND]
+            request.state.refused_for = [error["extensions"]["code"] for error in answer["errors"]]
         else:
             answer["data"] = result.data
             answer |= {"extensions": result.extensions} if result.extensions else {}
@@ -255,5 +279,8 @@ class GraphQLView(GraphQL[Context, None]):
         state = sub_response.request_state  # type: ignore[attr-defined]
         if hasattr(state, "parts"):
             return parts_response(response_data, state.parts)
-        refused = not getattr(state, "was_executed", True) and state.media_type == GRAPHQL
-        return json_response(response_data, status=400 if refused else 200, media_type=state.media_type)
+        status, codes = 200, getattr(state, "refused_for", [])
+        # Apollo's clients look for this code in an answer, and some look at no other answer than a 200.
+        if state.media_type == GRAPHQL and codes and codes != [NOT_FOUND]:
+            status = 400 if "GRAPHQL_PARSE_FAILED" in codes else self._refused_status
+        return json_response(response_data, status=status, media_type=state.media_type)

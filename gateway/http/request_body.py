@@ -18,12 +18,22 @@ PASSED_OVER_SECONDS = 5.0
 _PARAMETERS = ("query", "documentId", "variables", "operationName", "extensions")
 
 
-async def graphql_request(request: Request) -> OperationRequest:
-    """The operation of a GET or POST. Raises HttpProblem with a 4xx status for anything that is none."""
+async def sent(request: Request) -> Any:
+    """The JSON of a GET or POST. Raises HttpProblem with a 4xx status for anything that is none."""
     if request.method == "GET":
-        return checked_request(_from_query_string(request))
+        return _from_query_string(request)
     _check_media_type(request)
-    return checked_request(_decoded(await _body(request), "the body"))
+    return _decoded(await _body(request), "the body")
+
+
+def checked_requests(given: Any, most: int) -> OperationRequest | list[OperationRequest]:
+    """The operation, or the batch of at most so many, in what was sent. Raises HttpProblem."""
+    if not isinstance(given, list) or most == 1:
+        return checked_request(given)
+    if not 1 <= len(given) <= most:
+        text = f"a batch has 1 to {most} operations (TANDEM_BATCH_OPERATIONS); got {len(given)}"
+        raise HttpProblem(400, "BAD_REQUEST", text)
+    return [checked_request(one) for one in given]
 
 
 def _from_query_string(request: Request) -> dict[str, Any]:
@@ -92,7 +102,7 @@ def _decoded(text: bytes, what: str) -> Any:
 def checked_request(given: Any) -> OperationRequest:
     """The operation in a decoded body. Raises HttpProblem."""
     if isinstance(given, list):
-        raise HttpProblem(400, "BAD_REQUEST", "batches are not enabled: send one operation per request")
+        raise HttpProblem(400, "BAD_REQUEST", "send one operation per request: TANDEM_BATCH_OPERATIONS allows no more")
     if not isinstance(given, dict):
         raise HttpProblem(400, "BAD_REQUEST", "the body must be a JSON object with a `query`")
     query, name, document_id = given.get("query"), given.get("operationName"), given.get("documentId")

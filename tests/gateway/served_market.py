@@ -188,7 +188,13 @@ async def open_market(path: Path, settings: Settings | None = None, base_url: st
     recommender.refresh_model()
     services = Services(recommender=recommender, catalogue=catalogue, events=events, clock_ms=clock_ms, new_id=new_id)
     chosen = settings or Settings(auth="open")
-    app = build_app(services, build_access(chosen), cors_origins=chosen.cors_origins)
+    app = build_app(
+        services,
+        build_access(chosen),
+        cors_origins=chosen.cors_origins,
+        batch_operations=chosen.batch_operations,
+        refused_status=int(chosen.refused_status),
+    )
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     client = httpx.AsyncClient(transport=transport, base_url=base_url)
     market = ServedMarket(catalogue, events, serving_log, models, services, client, clock)
