@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,10 @@ from recommender.errors import TandemError
 
 class SchemaDiffersError(TandemError):
     """A printed schema is not the served one."""
+
+
+class UndatedDeprecationError(TandemError):
+    """Something is deprecated, and nobody can know for how long it stays."""
 
 
 class SchemaBreaksError(TandemError):
@@ -48,6 +53,7 @@ def command(
         if check.read_text(encoding="utf-8") != text:
             printing = "tandem schema --federation" if federation else "tandem schema"
             raise SchemaDiffersError(f"{check} is not the served schema: run `{printing} --out {check}`")
+        _check_deprecations()
         typer.echo(f"{check} is the served schema")
     elif out is not None:
         out.write_text(text, encoding="utf-8")
@@ -66,18 +72,29 @@ def _printed_subgraph() -> str:
     return build_subgraph(settings.federation, settings.federation_prefix).sdl
 
 
+def _check_deprecations() -> None:
+    """Raises UndatedDeprecationError for a reason that does not end with the day of the removal."""
+    from gateway.graphql.schema import undated_deprecations
+
+    if undated := undated_deprecations():
+        raise UndatedDeprecationError(
+            f"{', '.join(undated)}: a reason says what to use instead, and ends with its day: `Removal on 2027-01-31.`"
+        )
+
+
 def _check_against(earlier: Path) -> None:
     """Name every change since an earlier schema that can hurt a client; raises SchemaBreaksError when one breaks it."""
     from gateway.graphql.schema import changes_since
 
-    breaking, dangerous = changes_since(earlier.read_bytes(), str(earlier))
-    for change in dangerous:
-        typer.echo(f"mind: {change}")
-    for change in breaking:
+    changes = changes_since(earlier.read_bytes(), str(earlier), datetime.now(UTC).date())
+    for said, found in (("mind", changes.dangerous), ("deprecated", changes.deprecated), ("gone", changes.removed)):
+        for change in found:
+            typer.echo(f"{said}: {change}")
+    for change in changes.breaking:
         typer.echo(f"breaks: {change}", err=True)
-    if breaking:
-        names = "change breaks" if len(breaking) == 1 else "changes break"
+    if count := len(changes.breaking):
+        names = "change breaks" if count == 1 else "changes break"
         raise SchemaBreaksError(
-            f"{len(breaking)} {names} clients of {earlier}; deprecate what should go, and keep it until its date"
+            f"{count} {names} clients of {earlier}; deprecate what should go, and keep it until its date"
         )
     typer.echo(f"nothing breaks clients of {earlier}")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+from datetime import date
+
 import strawberry
 from graphql import GraphQLDeferDirective, GraphQLError, GraphQLStreamDirective
 from graphql import build_schema as schema_from_text
@@ -10,6 +14,7 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types.execution import ExecutionContext
 
 from gateway.graphql.client import Client
+from gateway.graphql.deprecations import deprecations
 from gateway.graphql.documents import DocumentStage
 from gateway.graphql.incremental import DEFER
 from gateway.graphql.job import Job
@@ -47,6 +52,7 @@ def build_schema() -> TandemSchema:
 
 
 SCHEMA = build_schema()
+_REMOVED = re.compile(r".*?(\w+\.\w+(?:\(\w+:\))?) was removed")
 
 
 def printed_schema() -> str:
@@ -59,8 +65,23 @@ def trusted_by(manifest: bytes, name: str) -> dict[str, str]:
     return trusted_documents(manifest, SCHEMA._schema, name)
 
 
-def changes_since(earlier: bytes, name: str) -> tuple[list[str], list[str]]:
-    """What was changed since an earlier printed schema: what breaks its clients, and what they must mind.
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What was changed since an earlier schema, in words. removed: what is gone as its deprecation said it would be."""
+
+    breaking: list[str]
+    dangerous: list[str]
+    deprecated: list[str]
+    removed: list[str]
+
+
+def undated_deprecations() -> list[str]:
+    """Deprecated elements of the served schema whose reason does not say until when they stay."""
+    return [one.at for one in deprecations(SCHEMA._schema) if one.removal is None]
+
+
+def changes_since(earlier: bytes, name: str, today: date) -> Changes:
+    """What its clients have to know.
 
     name: of the earlier one, for the error. Raises BadInputError when it is no schema.
     """
@@ -68,5 +89,17 @@ def changes_since(earlier: bytes, name: str) -> tuple[list[str], list[str]]:
         before, now = schema_from_text(earlier.decode()), schema_from_text(printed_schema())
     except (UnicodeDecodeError, GraphQLError, TypeError) as error:
         raise BadInputError(f"{name} is no GraphQL schema: {error}") from error
-    breaking, dangerous = find_breaking_changes(before, now), find_dangerous_changes(before, now)
-    return [change.description for change in breaking], [change.description for change in dangerous]
+    announced = {one.at: one for one in deprecations(before)}
+    breaking: list[str] = []
+    removed: list[str] = []
+    for change in find_breaking_changes(before, now):
+        gone = _REMOVED.match(change.description)
+        known = announced.get(gone[1]) if gone else None
+        due = known is not None and known.removal is not None and known.removal <= today
+        (removed if due else breaking).append(change.description)
+    return Changes(
+        breaking,
+        [change.description for change in find_dangerous_changes(before, now)],
+        [f"{one.at}: {one.reason}" for one in deprecations(now) if one.at not in announced],
+        removed,
+    )

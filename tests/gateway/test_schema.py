@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,9 @@ from graphql import (
     is_specified_directive,
 )
 
-from gateway.cli.schema import SchemaBreaksError, command
-from gateway.graphql.schema import SCHEMA, printed_schema
+from gateway.cli.schema import SchemaBreaksError, UndatedDeprecationError, command
+from gateway.graphql.deprecations import deprecations
+from gateway.graphql.schema import SCHEMA, changes_since, printed_schema
 
 ROOT = Path(__file__).parents[2]
 CONTRACT = build_schema((Path(__file__).parent / "contract.graphql").read_text(encoding="utf-8"))
@@ -130,6 +132,59 @@ def test_a_change_that_breaks_clients_is_named_and_fails_the_check(
         "breaks: Field Talent.title changed type from Int to String.",
     ]
     assert "JobStatus" in said.out
+
+
+DEPRECATED = """
+type Query {
+  old: Int @deprecated(reason: "Use `viewer`. Removal on 2026-01-31.")
+  later: Int @deprecated(reason: "Use `viewer`. Removal on 2999-01-31.")
+  vague: Int @deprecated(reason: "Use `viewer`.")
+  viewer(loud: Int @deprecated(reason: "It did nothing. Removal on 2026-01-31.")): Viewer
+}
+type Viewer { roles: [String!]! }
+enum JobStatus { OPEN LOST @deprecated(reason: "Use `CLOSED`. Removal on 2026-02-30.") }
+"""
+
+
+def test_what_was_deprecated_may_go_from_its_day_on_and_not_before() -> None:
+    found = {one.at: one.removal for one in deprecations(build_schema(DEPRECATED))}
+    assert found == {
+        "Query.old": date(2026, 1, 31),
+        "Query.later": date(2999, 1, 31),
+        "Query.vague": None,
+        "Query.viewer(loud:)": date(2026, 1, 31),
+        "JobStatus.LOST": None,  # there is no such day
+    }
+    changes = changes_since(DEPRECATED.encode(), "earlier", date(2026, 1, 31))
+    assert changes.removed == ["Field Query.old was removed.", "Argument Query.viewer(loud:) was removed."]
+    assert sorted(changes.breaking) == [
+        "Enum value JobStatus.LOST was removed.",
+        "Field Query.later was removed.",
+        "Field Query.vague was removed.",
+    ]
+    the_day_before = changes_since(DEPRECATED.encode(), "earlier", date(2026, 1, 30))
+    assert (the_day_before.removed, len(the_day_before.breaking)) == ([], 5)
+
+
+def test_a_new_deprecation_is_told_and_must_have_its_day(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed = tmp_path / "schema.graphql"
+    printed.write_text(printed_schema(), encoding="utf-8")
+    command(check=printed)
+    field = SCHEMA._schema.type_map["Viewer"].fields["roles"]  # type: ignore[attr-defined]
+    with monkeypatch.context() as patch:
+        patch.setattr(field, "deprecation_reason", "It is old.")
+        printed.write_text(printed_schema(), encoding="utf-8")
+        with pytest.raises(UndatedDeprecationError, match=r"Viewer\.roles"):
+            command(check=printed)
+    printed.write_text(printed_schema(), encoding="utf-8")
+    marked = printed_schema().replace(
+        "  roles: [String!]!", '  roles: [String!]! @deprecated(reason: "Use `may`. Removal on 2999-01-31.")'
+    )
+    monkeypatch.setattr("gateway.graphql.schema.printed_schema", lambda: marked)
+    command(against=printed)
+    assert "deprecated: Viewer.roles: Use `may`. Removal on 2999-01-31." in capsys.readouterr().out
 
 
 def test_what_is_null_only_on_an_error_is_said_to_be() -> None:
