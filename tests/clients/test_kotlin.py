@@ -27,9 +27,9 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not (JARS / f"apollo-compiler-{version}.jar").is_file():
         run("mvn", "-q", "-B", "-f", COMPILER / "pom.xml", COPY, f"-DoutputDirectory={JARS}")
     directory = tmp_path_factory.mktemp("kotlin")
-    (operations,) = page.written(directory, ".graphql")
+    operations, extra = page.written(directory, ".graphql", ".graphqls")
     program = launcher().jdk() / "bin" / "java"
-    inputs = (directory / "schema.graphql", directory / operations)
+    inputs = (directory / "schema.graphql", directory / extra, directory / operations)
     run(program, "-cp", f"{JARS}/*", COMPILER / "Generate.java", *inputs, directory)
     return directory
 

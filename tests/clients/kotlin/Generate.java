@@ -12,10 +12,10 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 
-/** What Apollo's Gradle plugin does: Kotlin for operations, and their manifest. Arguments: schema, operations, directory. */
+/** What Apollo's Gradle plugin does: Kotlin for operations, and their manifest. Arguments: schema, its extension, operations, directory. */
 public final class Generate {
     public static void main(String[] given) throws IOException {
-        Path directory = Path.of(given[2]);
+        Path directory = Path.of(given[3]);
         Map<String, String> scalars = Map.of(
                 "scalarTypeMapping", "{\"DateTime\": \"kotlin.String\", \"Decimal\": \"kotlin.String\"}",
                 "scalarAdapterMapping", "{}");
@@ -23,8 +23,8 @@ public final class Generate {
                 "packageName", "\"tandem\"", "operationManifestFormat", "\"persistedQueryManifest\"");
         new EntryPoints().buildSources(
                 Map.of(), 0, false,
-                List.of("schema.graphql", new File(given[0])),
-                List.of("operations.graphql", new File(given[1])),
+                List.of("schema.graphql", new File(given[0]), "extra.graphqls", new File(given[1])),
+                List.of("operations.graphql", new File(given[2])),
                 options(directory, CodegenSchemaOptions.class, scalars),
                 options(directory, CodegenOptions.class, code),
                 options(directory, IrOptions.class, Map.of()),
