@@ -102,7 +102,7 @@ class CompactedEventLog:
         return await self._log.append(events)
 
     async def history(
-        self, subjects: Sequence[SubjectKey], until_seq: int | None = None, *, impressions: bool = False
+        self, subjects: Sequence[SubjectKey], until_seq: int | None = None, *, impressions: bool | int = False
     ) -> list[list[Event]]:
         """See the port."""
         return await self._log.history(subjects, until_seq, impressions=impressions)

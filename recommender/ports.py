@@ -131,9 +131,12 @@ class EventLog(Protocol):
         ...
 
     async def history(
-        self, subjects: Sequence[SubjectKey], until_seq: int | None = None, *, impressions: bool = False
+        self, subjects: Sequence[SubjectKey], until_seq: int | None = None, *, impressions: bool | int = False
     ) -> list[list[Event]]:
-        """Each subject's events up to `until_seq`, by seq; IMPRESSIONs only when asked. Unknown: empty."""
+        """Each subject's events up to `until_seq`, by seq; IMPRESSIONs only when asked. Unknown: empty.
+
+        impressions: all of them, or a number: of so many of the subject's newest.
+        """
         ...
 
     async def versions(self, subjects: Sequence[SubjectKey]) -> list[int]:

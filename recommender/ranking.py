@@ -70,6 +70,7 @@ class Draft:
     nominees: Nominees | None = None
     recall: float | None = None
     _terms: Terms | None = None
+    _unanswered: dict[str, float] | None = None
 
     @property
     def terms(self) -> Terms:
@@ -166,9 +167,11 @@ class Draft:
         """What the subject was tired of when the list was begun; see fatigue."""
         if self.steering.fatigue is None or not self.impressions:
             return {}
-        return self.steering.fatigue.count_unanswered(
-            self.impressions, self.begun_history, self.query.item_kind, self.pins.as_of_ms
-        )
+        if self._unanswered is None:
+            self._unanswered = self.steering.fatigue.count_unanswered(
+                self.impressions, self.begun_history, self.query.item_kind, self.pins.as_of_ms
+            )
+        return self._unanswered
 
     @property
     def known_snapshot(self) -> Snapshot:

@@ -23,6 +23,7 @@ from recommender.eligibility import types_in_force
 from recommender.errors import CursorExpiredError, TandemError, UnavailableError
 from recommender.events import Event, EventType
 from recommender.explain import explain_pair, unknown_pair
+from recommender.fatigue import MOST_COUNTED
 from recommender.filters import JobFilter, TalentFilter
 from recommender.grounds import FetchedDocuments, ListContext, acted_on, is_popular, told
 from recommender.interest import interests_from_histories
@@ -331,7 +332,7 @@ class Recommender:
             return {
                 key: (events, []) for key, events in zip(subjects, await self._events.history(subjects), strict=True)
             }
-        found = await self._events.history(subjects, impressions=True)
+        found = await self._events.history(subjects, impressions=MOST_COUNTED)
         return {
             key: (
                 [event for event in events if event.type is not EventType.IMPRESSION],

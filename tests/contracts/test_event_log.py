@@ -259,6 +259,14 @@ async def test_impressions_come_only_when_asked_for_and_in_their_place(log: Open
     assert [e.seq for e in (await log.history([T1], 2, impressions=True))[0]] == [1, 2]
 
 
+async def test_only_so_many_of_the_newest_impressions_come_when_that_is_asked(log: OpenEventLog) -> None:
+    await log.append([event(EventType.IMPRESSION, event_id=f"shown {n}") for n in range(1, 6)])
+    await log.append([event(EventType.VIEW), event(EventType.IMPRESSION, event_id="shown 6")])
+    for most, seqs in ((1, [6, 7]), (3, [4, 5, 6, 7]), (6, [1, 2, 3, 4, 5, 6, 7]), (99, [1, 2, 3, 4, 5, 6, 7])):
+        assert [[e.seq for e in one] for one in await log.history([T1, J1], impressions=most)] == [seqs, seqs]
+    assert [e.seq for e in (await log.history([T1], 5, impressions=3))[0]] == [4, 5]
+
+
 async def test_a_version_is_the_newest_deed_and_impressions_do_not_raise_it(log: OpenEventLog) -> None:
     await log.append([event(EventType.VIEW, event_id="e1")])
     await log.append([event(EventType.IMPRESSION, event_id="e2"), event(EventType.IMPRESSION, "t2", event_id="e3")])

@@ -105,7 +105,7 @@ class FakeEventLog:
         return Appended.DUPLICATE if replace(old, seq=0) == event else Appended.CONFLICT
 
     async def history(
-        self, subjects: Sequence[SubjectKey], until_seq: int | None = None, *, impressions: bool = False
+        self, subjects: Sequence[SubjectKey], until_seq: int | None = None, *, impressions: bool | int = False
     ) -> list[list[Event]]:
         raise AssertionError("an import has no business here")
 

@@ -112,11 +112,16 @@ class FakeEventLog:
         return [Appended.ACCEPTED] * len(events)
 
     async def history(
-        self, subjects: Sequence[SubjectKey], until_seq: int | None = None, *, impressions: bool = False
+        self, subjects: Sequence[SubjectKey], until_seq: int | None = None, *, impressions: bool | int = False
     ) -> list[list[Event]]:
         self.calls["history"] += 1
-        kept = [e for e in self.events if impressions or e.type is not EventType.IMPRESSION]
-        return [[e for e in kept if (e.talent_id if s.kind is Kind.TALENT else e.job_id) == s.id] for s in subjects]
+        found = []
+        for subject in subjects:
+            own = [e for e in self.events if e.id_of(subject.kind) == subject.id]
+            shown = [e.seq for e in own if e.type is EventType.IMPRESSION]
+            kept = set(shown if impressions is True else shown[len(shown) - impressions :] if impressions else ())
+            found.append([e for e in own if e.type is not EventType.IMPRESSION or e.seq in kept])
+        return found
 
     async def versions(self, subjects: Sequence[SubjectKey]) -> list[int]:
         raise NotImplementedError

@@ -118,7 +118,7 @@ class RedisEventLog:
         return await self._thread.run(self._append(events)) if events else []
 
     async def history(
-        self, subjects: Sequence[SubjectKey], until_seq: int | None = None, *, impressions: bool = False
+        self, subjects: Sequence[SubjectKey], until_seq: int | None = None, *, impressions: bool | int = False
     ) -> list[list[Event]]:
         """See the port."""
         return await self._thread.run(self._history(subjects, until_seq, impressions)) if subjects else []
@@ -230,16 +230,18 @@ class RedisEventLog:
         return error
 
     async def _history(
-        self, subjects: Sequence[SubjectKey], until_seq: int | None, impressions: bool
+        self, subjects: Sequence[SubjectKey], until_seq: int | None, impressions: bool | int
     ) -> list[list[Event]]:
         shown = (False, True) if impressions else (False,)
+        newest = 0 if impressions is True else -int(impressions)
         keys = [
             history_key(subject.kind, subject.id, is_impression)
             for subject in subjects
             if is_event_id(subject.id)
             for is_impression in shown
         ]
-        entries = iter(await self._run(self._histories_script, keys))
+        begins = [newest if is_impression else 0 for _ in keys[:: len(shown)] for is_impression in shown]
+        entries = iter(await self._run(self._histories_script, keys, begins))
         found: list[list[Event]] = []
         for subject in subjects:
             events: list[Event] = []
@@ -256,12 +258,12 @@ class RedisEventLog:
         found = iter(await self._run(self._versions_script, keys))
         return [int(next(found)) if is_event_id(subject.id) else 0 for subject in subjects]
 
-    async def _run(self, script: AsyncScript, keys: Sequence[str]) -> list[Any]:
+    async def _run(self, script: AsyncScript, keys: Sequence[str], arguments: Sequence[int] = ()) -> list[Any]:
         """A script over histories."""
         if not keys:
             return []
         with self._server.failures():
-            found: list[Any] = await script([self._meta, *(self._prefix + key for key in keys)])
+            found: list[Any] = await script([self._meta, *(self._prefix + key for key in keys)], arguments)
         return found
 
     async def _range(self, after_seq: int, until_seq: int) -> list[Event] | None:

@@ -44,11 +44,11 @@ if newest ~= '' then redis.call('HSET', meta, 'newest', newest) end
 return table.concat(outcomes)
 """
 
-# KEYS: meta, histories. Returns the entries of each, all of one moment.
+# KEYS: meta, histories. ARGV: the first entry of each, below 0 from its end. Returns the entries, all of one moment.
 HISTORIES = """
 if redis.call('HEXISTS', KEYS[1], 'replaying') == 1 then return redis.error_reply('REPLAYING') end
 local found = {}
-for i = 2, #KEYS do found[i - 1] = redis.call('LRANGE', KEYS[i], 0, -1) end
+for i = 2, #KEYS do found[i - 1] = redis.call('LRANGE', KEYS[i], ARGV[i - 1], -1) end
 return found
 """
 

@@ -63,7 +63,7 @@ _DEEDS = {
     for kind in Kind
 }
 _IMPRESSIONS = {
-    kind: f"{_SELECT} WHERE e.{kind.value} = ? AND e.seq <= ? AND e.type = 'IMPRESSION' ORDER BY e.seq" for kind in Kind
+    kind: f"{_SELECT} WHERE e.{kind.value} = ? AND e.type = 'IMPRESSION' ORDER BY e.seq DESC LIMIT ?" for kind in Kind
 }
 _INSERT = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _NUMBERS = "SELECT id, number FROM subjects WHERE kind = ? AND id IN (SELECT value FROM json_each(?))"
@@ -97,7 +97,7 @@ class SqliteEventLog:
         return await self._group.submit(events) if events else []
 
     async def history(
-        self, subjects: Sequence[SubjectKey], until_seq: int | None = None, *, impressions: bool = False
+        self, subjects: Sequence[SubjectKey], until_seq: int | None = None, *, impressions: bool | int = False
     ) -> list[list[Event]]:
         """See the port."""
         return await asyncio.to_thread(self._history, subjects, until_seq, impressions)
@@ -124,7 +124,9 @@ class SqliteEventLog:
         """See the port. No byte of the erased events stays in the file."""
         return await asyncio.to_thread(self._forget, subject)
 
-    def _history(self, subjects: Sequence[SubjectKey], until_seq: int | None, impressions: bool) -> list[list[Event]]:
+    def _history(
+        self, subjects: Sequence[SubjectKey], until_seq: int | None, impressions: bool | int
+    ) -> list[list[Event]]:
         until = _until(until_seq)
         found: list[list[Event]] = []
         with self._database.snapshot() as connection:
@@ -135,7 +137,9 @@ class SqliteEventLog:
                     continue
                 events = _events(connection.execute(_DEEDS[subject.kind], (row[0], until)))
                 if impressions:
-                    events += _events(connection.execute(_IMPRESSIONS[subject.kind], (row[0], until)))
+                    newest = -1 if impressions is True else impressions  # SQLite's word for no limit is -1
+                    shown = _events(connection.execute(_IMPRESSIONS[subject.kind], (row[0], newest)))
+                    events += [event for event in shown if event.seq <= until]
                     events.sort(key=lambda event: event.seq)
                 found.append(events)
         return found
