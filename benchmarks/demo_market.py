@@ -22,13 +22,14 @@ from gateway.market.ledger import CODE, SIDE_CODE
 from gateway.market.market import STATUSES, Market, generate_market
 from gateway.market.spec import DAY_MS, MarketSpec
 from gateway.market.taste import Taste
+from recommender.choice import choose_recipe
 from recommender.documents import Side
 from recommender.evaluation import build_trial, measure, top_lists
 from recommender.events import Event, EventType
 from recommender.interactions import EventTable, EventTableBuilder
 from recommender.metrics import gini
 from recommender.splits import Split, split_events
-from recommender.training import choose_recipe, contenders
+from recommender.training import contenders
 
 END_MS = 1_760_000_000_000
 RECENT_DAYS = 7  # of views that make a job popular
@@ -107,7 +108,7 @@ def print_recall(market: Market) -> None:
     for name, build in algorithms.items():
         scorer = build()
         found = [
-            measure(top_lists(scorer, replace(trial, candidates=among), 20), trial, [20])["recall@20"]
+            measure(top_lists(scorer, replace(trial, candidates=among), 20), trial, [20]).metrics["recall@20"]
             for among in (trial.candidates, trial.candidates & was_open)
         ]
         print(f"  {name:28} {found[0]:.3f} {found[1]:.3f}")

@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse as sp
 from implicit.cpu.als import AlternatingLeastSquares
 
@@ -95,7 +96,7 @@ def walk(matrix: sp.csr_matrix, hyper: Hyperparameters, trial: Trial, conjugate_
     return steps
 
 
-def objective(matrix: sp.csr_matrix, hyper: Hyperparameters, talents: np.ndarray, jobs: Factors) -> float:
+def objective(matrix: sp.csr_matrix, hyper: Hyperparameters, talents: npt.NDArray[np.float64], jobs: Factors) -> float:
     """Σ c (p − x·y)² over all pairs + λ (Σ‖x‖² + Σ‖y‖²); of silent pairs (c = 1, p = 0) by the two Gram matrices."""
     wide = jobs.astype(np.float64)
     rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
@@ -118,12 +119,17 @@ def power_law(talents: int, jobs: int, each: int, seed: int = 0) -> EventTable:
         chosen = np.argpartition(-wanted, lengths[talent])[: lengths[talent]]
         pairs.append(np.column_stack([np.full(len(chosen), talent), chosen]))
     rows = np.concatenate(pairs)
-    count = len(rows)
+    return views(talents, jobs, rows[:, 0], rows[:, 1])
+
+
+def views(talents: int, jobs: int, talent: npt.NDArray[np.integer], job: npt.NDArray[np.integer]) -> EventTable:
+    """A log of those views, in their order and without times."""
+    count = len(talent)
     return EventTable(
         tuple(f"t{n}" for n in range(talents)),
         tuple(f"j{n}" for n in range(jobs)),
-        rows[:, 0].astype(np.int32),
-        rows[:, 1].astype(np.int32),
+        talent.astype(np.int32),
+        job.astype(np.int32),
         np.full(count, list(EventType).index(EventType.VIEW), np.int8),
         np.zeros(count, np.int8),
         np.full(count, UNKNOWN_TIME),

@@ -245,10 +245,12 @@ class Settings(BaseSettings):
         description="Currency (ISO 4217) of imported pay that does not say its own, and of pay sorts and facets.",
     )
     mutual_weight: float = Field(
-        0.0,
+        1.0,
         ge=0.0,
+        le=10.0,
         allow_inf_nan=False,
-        description="Weight of the other side's interest in a ranking. No effect until a model learns both sides.",
+        description="Weight of the other side's interest in a ranking, beside 1 for that of who asks. 0: one side "
+        "alone. No effect while one side has too few events for an interest of its own.",
     )
     rules: Path | None = Field(
         None,
@@ -483,7 +485,9 @@ def _allowed(field: str, problem: ErrorDetails) -> str:
             return "a number above 0"
         case "cache_mb":
             return "a whole number from 8"
-        case "mutual_weight" | "events_stream_days":
+        case "mutual_weight":
+            return "a number from 0 to 10"
+        case "events_stream_days":
             return "a number from 0"
         case "federation":
             return "a type and its id for talents, a comma, and the same for jobs, such as Talent.id,Job.id"

@@ -86,10 +86,15 @@ def fold_in(
     return folded
 
 
-def fold_in_many(side: Side, weights: sp.csr_matrix, hyper: Hyperparameters) -> npt.NDArray[np.float64]:
+def fold_in_many(
+    side: Side, weights: sp.csr_matrix, hyper: Hyperparameters, lent: npt.NDArray[np.float64] | None = None
+) -> npt.NDArray[np.float64]:
     """Factors (subjects × width) of many subjects; `weights` is subjects × rows of the other side, signed.
 
     Subjects of like length are solved together, so that the cost follows the number of events.
+    lent: subjects × width, what is thought of each before any event, zeros for nothing. It is a prior on the factors,
+    hyper.prior · (G + λI) · lent on the right of the equations: without events the answer is hyper.prior · lent, and
+    every event adds to the matrix on the left, so that the prior fades.
     """
     factors = side.factors
     width = factors.shape[1]
@@ -97,7 +102,11 @@ def fold_in_many(side: Side, weights: sp.csr_matrix, hyper: Hyperparameters) -> 
     solved = np.zeros((weights.shape[0], width))
     lengths = np.diff(weights.indptr)
     order = np.argsort(lengths, kind="stable")
-    start = int(np.searchsorted(lengths[order], 1))  # no history: zeros
+    start = int(np.searchsorted(lengths[order], 1))
+    given = None
+    if lent is not None and hyper.prior > 0:
+        solved[order[:start]] = hyper.prior * lent[order[:start]]
+        given = hyper.prior * np.matmul(lent[:, None, :], shared)[:, 0]  # one by one: the same in every batch
     # Systems this small only suffer from threads: at 128 factors two take 6.5 times as long as one.
     with _BLAS.limit(limits=1, user_api="blas"):
         while start < len(order):
@@ -106,7 +115,7 @@ def fold_in_many(side: Side, weights: sp.csr_matrix, hyper: Hyperparameters) -> 
             fits = max(1, _SOLVE_CELLS // (max(2 * shortest, width) * width))
             stop = min(start + fits, int(np.searchsorted(lengths[order], 2 * shortest, side="right")))
             batch = order[start:stop]
-            solved[batch] = _solve(shared, factors, weights, batch, hyper.alpha)
+            solved[batch] = _solve(shared, factors, weights, batch, hyper.alpha, given)
             start = stop
     return solved
 
@@ -117,6 +126,7 @@ def _solve(
     weights: sp.csr_matrix,
     batch: npt.NDArray[np.intp],
     alpha: float,
+    given: npt.NDArray[np.float64] | None,
 ) -> npt.NDArray[np.float64]:
     """The normal equations of one batch of rows, each padded to the longest with confidence 1 and preference 0."""
     starts = weights.indptr[batch].astype(np.int64)
@@ -130,5 +140,7 @@ def _solve(
     matrices = shared + np.matmul((gathered * excess[:, :, None]).transpose(0, 2, 1), gathered)
     preferred = np.where(values > 0, 1 + excess, 0.0)  # c·p
     sides = np.matmul(preferred[:, None, :], gathered)[:, 0]
+    if given is not None:
+        sides += given[batch]
     answer: npt.NDArray[np.float64] = np.linalg.solve(matrices, sides[:, :, None])[:, :, 0]
     return answer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,11 +19,13 @@ from recommender.content import Trait, content_term, traits_from, weigh
 from recommender.documents import Document, JobStatus, Kind
 from recommender.eligibility import Exclude, excluded_ids
 from recommender.events import Event
+from recommender.features import features_of
 from recommender.filters import JobFilter, TalentFilter
-from recommender.interest import Interest, interests_from_histories
+from recommender.interest import MUTUAL_WEIGHT, Interest, interests_from_histories
 from recommender.mirror import Mirror
 from recommender.model import Factors, Model, Ordinals
 from recommender.neighbours import neighbour_term
+from recommender.newcomers import lent_to
 from recommender.ports import Catalogue, EventLog, SubjectKey
 from recommender.retrieval import best, ordinals_from_bitmap
 from recommender.scoring import CHUNK_ROWS, Scores, Terms, float32_margin, score
@@ -59,6 +61,7 @@ async def lists_for_everyone(
     exclude: Exclude,
     as_of_ms: int,
     workers: int,
+    mutual_weight: float = MUTUAL_WEIGHT,
     on_progress: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> AsyncGenerator[list[SubjectList], None]:
     """The top k of every talent (of jobs) or job (of talents) of the catalogue, in order of their ordinals.
@@ -66,7 +69,7 @@ async def lists_for_everyone(
     The score, the order and the exclusions are those of `Recommender.lists`, with `as_of_ms` as its now. Nobody is left
     out; a list is shorter than k only when fewer items may be recommended. workers: threads that compute.
     """
-    pool = await _open_pool(catalogue, model, subject_kind, k, exclude, as_of_ms)
+    pool = await _open_pool(catalogue, model, subject_kind, k, exclude, as_of_ms, mutual_weight)
     subjects = pool.subject_ids
     chunks = deque(subjects[start : start + SUBJECTS] for start in range(0, len(subjects), SUBJECTS))
     done, running = 0, deque[asyncio.Task[list[SubjectList]]]()
@@ -88,44 +91,62 @@ async def lists_for_everyone(
 
 
 async def _open_pool(
-    catalogue: Catalogue, model: Model, subject_kind: Kind, k: int, exclude: Exclude, as_of_ms: int
+    catalogue: Catalogue,
+    model: Model,
+    subject_kind: Kind,
+    k: int,
+    exclude: Exclude,
+    as_of_ms: int,
+    mutual_weight: float,
 ) -> _Pool:
     item_kind = Kind.JOB if subject_kind is Kind.TALENT else Kind.TALENT
     mirrors = dict(zip(Kind, await asyncio.gather(*map(catalogue.mirror, Kind)), strict=True))
     anybody = JobFilter(statuses=tuple(JobStatus)) if subject_kind is Kind.JOB else TalentFilter()
     (everybody,) = await catalogue.matching(subject_kind, [(anybody, None)], as_of_ms)
+    loaded = LoadedModel(model)
+    newcomers = loaded.lists_of(item_kind).newcomers
+    while newcomers.is_behind(mirrors[item_kind]):
+        wanted = newcomers.wanted(mirrors[item_kind])
+        newcomers.take(wanted, await catalogue.get_many(item_kind, wanted))
     return _Pool(
         model=model,
+        loaded=loaded.lists_of(item_kind),
+        strangers=loaded.side(subject_kind),
         mirror=mirrors[item_kind],
+        subject_mirror=mirrors[subject_kind],
         subject_ids=mirrors[subject_kind].ids_of(ordinals_from_bitmap(everybody)),
         subject_kind=subject_kind,
         population=mirrors[item_kind].eligible(as_of_ms),
         k=k,
         exclude=exclude,
         as_of_ms=as_of_ms,
+        mutual_weight=mutual_weight,
     )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Pool:
-    """Everything that can be listed, laid out once: item n of the pool is the n-th by ordinal."""
+    """Everything that can be listed, laid out once: item n of the pool is the n-th by ordinal.
+
+    loaded: the items' side. strangers: the subjects', whose rows those without one are compared to.
+    """
 
     model: Model
+    loaded: LoadedSide
+    strangers: LoadedSide
     mirror: Mirror
+    subject_mirror: Mirror
     subject_ids: Sequence[str]
     subject_kind: Kind
     population: BitMap
     k: int
     exclude: Exclude
     as_of_ms: int
+    mutual_weight: float
 
     @property
     def item_kind(self) -> Kind:
         return self.mirror.kind
-
-    @cached_property
-    def loaded(self) -> LoadedSide:
-        return LoadedModel(self.model).side(self.item_kind)
 
     @cached_property
     def ordinals(self) -> Ordinals:
@@ -140,13 +161,22 @@ class _Pool:
         return self.mirror.id_order(self.ordinals)
 
     @cached_property
-    def factors(self) -> Factors:
-        """A row per item; zeros, which score 0 as they should, for an item that the model has not seen."""
-        side = self.loaded.side
-        rows = side.rows(self.ordinals)
-        gathered = np.zeros((len(rows), side.factors.shape[1]), dtype=np.float32)
-        gathered[rows >= 0] = side.factors[rows[rows >= 0]]
-        return gathered
+    def factors(self) -> dict[str, Factors]:
+        """A row per item for each product; zeros, which score 0 as they should, for an item that has none."""
+        found = {}
+        for name, side in self.loaded.tables.items():
+            rows = side.rows(self.ordinals)
+            found[name] = np.zeros((len(rows), side.factors.shape[1]), dtype=np.float32)
+            found[name][rows >= 0] = side.factors[rows[rows >= 0]]
+        return found
+
+    def vectors_of(self, subjects: Sequence[_Subject]) -> dict[str, npt.NDArray[np.float64]]:
+        """A row per subject for each product; zeros where it says nothing."""
+        found = {name: np.zeros((len(subjects), rows.shape[1])) for name, rows in self.factors.items()}
+        for place, subject in enumerate(subjects):
+            for term in self.loaded.dense_of(subject.interest):
+                found[term.name][place] = term.vector
+        return found
 
     @cached_property
     def prior(self) -> Scores | None:
@@ -156,9 +186,10 @@ class _Pool:
     @cached_property
     def nominators(self) -> Factors:
         """Rows whose product with (vector, 1) is the score: the factors, and the prior as one more column."""
-        if self.prior is None:
-            return self.factors
-        return np.hstack([self.factors, self.prior[:, None].astype(np.float32)])
+        tables = list(self.factors.values())
+        if self.prior is not None:
+            tables.append(self.prior[:, None].astype(np.float32))
+        return tables[0] if len(tables) == 1 else np.hstack(tables)
 
     @cached_property
     def sample(self) -> Factors:
@@ -185,6 +216,10 @@ class _Pool:
     def warm(self) -> None:
         """Lay out everything before threads race for it."""
         _ = (self.ids, self.id_keys, self.nominators, self.sample, self.margin, self.popular, self.loaded.side.gram)
+
+    def ordinals_of_subjects(self, ids: Sequence[str]) -> Ordinals:
+        """0 for a subject that has gone meanwhile; no document has it."""
+        return np.array([ordinal or 0 for ordinal in self.subject_mirror.ordinals_of(ids)], dtype=np.uint32)
 
     def places_of(self, ids: set[str]) -> Places:
         """Places of those ids that are in the pool, ascending."""
@@ -224,7 +259,8 @@ class _Reader:
             self._warmed = asyncio.ensure_future(self._apart(self._pool.warm))
         await self._warmed
         histories = await self._events.history([SubjectKey(self._pool.subject_kind, name) for name in ids])
-        subjects = await self._apart(lambda: _subjects(self._pool, ids, histories))
+        said = await self._said(ids)
+        subjects = await self._apart(lambda: _subjects(self._pool, ids, histories, said))
         silent = [subject for subject in subjects if subject.interest.is_silent]
         documents = await self._described([subject.id for subject in silent])
         postings = await self._holders({trait for document in documents.values() for trait in traits_from(document)})
@@ -247,6 +283,14 @@ class _Reader:
     async def _apart(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
+    async def _said(self, ids: Sequence[str]) -> dict[str, list[str]]:
+        """What those say of themselves to whom the model would lend something, and has no row of."""
+        if not self._pool.model.lends_to(self._pool.subject_kind):
+            return {}
+        rows = self._pool.strangers.side.rows(self._pool.ordinals_of_subjects(ids))
+        strangers = [name for name, row in zip(ids, rows.tolist(), strict=True) if row < 0]
+        return {name: features_of(found) for name, found in (await self._described(strangers)).items()}
+
     async def _described(self, ids: Sequence[str]) -> dict[str, Document]:
         if not ids:
             return {}
@@ -267,8 +311,22 @@ class _Reader:
         return known
 
 
-def _subjects(pool: _Pool, ids: Sequence[str], histories: Sequence[Sequence[Event]]) -> list[_Subject]:
-    interests = interests_from_histories(histories, pool.item_kind, pool.model, pool.mirror.ordinals_of)
+def _subjects(
+    pool: _Pool, ids: Sequence[str], histories: Sequence[Sequence[Event]], said: Mapping[str, Sequence[str]]
+) -> list[_Subject]:
+    lent = None
+    if pool.model.lends_to(pool.subject_kind):
+        strangers, ordinals = pool.strangers, pool.ordinals_of_subjects(ids)
+        lent = lent_to(strangers.side, strangers.newcomers, ordinals, [said.get(name, ()) for name in ids])
+    interests = interests_from_histories(
+        histories,
+        pool.item_kind,
+        pool.model,
+        pool.mirror.ordinals_of,
+        lent,
+        mutual_weight=pool.mutual_weight,
+        subjects=pool.subject_mirror.ordinals_of(ids),
+    )
     return [
         _Subject(name, interest, pool.places_of(excluded_ids(history, pool.item_kind, pool.exclude)))
         for name, interest, history in zip(ids, interests, histories, strict=True)
@@ -307,10 +365,10 @@ def _from_interests(pool: _Pool, subjects: Sequence[_Subject]) -> list[SubjectLi
     Neighbours only add, so they leave this true of the products and the prior: items that they add nothing to are
     nominated as before, and the others are nominated by `_raised`.
     """
-    vectors = np.stack([subject.interest.vector for subject in subjects])
-    wide = vectors if pool.prior is None else np.hstack([vectors, np.ones((len(vectors), 1))])
+    vectors = pool.vectors_of(subjects)
+    wide = np.hstack([*vectors.values(), np.ones((len(subjects), 0 if pool.prior is None else 1))])
     lengths = np.sqrt(np.sum(wide * wide, axis=1))
-    units = (wide / lengths[:, None]).astype(np.float32)
+    units = (wide / np.where(lengths > 0, lengths, 1.0)[:, None]).astype(np.float32)
     wanted = np.array([pool.k + len(subject.excluded) for subject in subjects])
     thresholds = _guess_thresholds(units @ pool.sample, wanted, len(pool.ordinals))
     owners, places, rough = _nominees(pool.nominators, units, (thresholds - 2 * pool.margin).astype(np.float32))
@@ -318,12 +376,14 @@ def _from_interests(pool: _Pool, subjects: Sequence[_Subject]) -> list[SubjectLi
     reached = np.bincount(owners[rough >= thresholds[owners]], minlength=len(subjects))
     # Excluded items may be among those that reach it: `wanted` counts them in.
     is_sure = (reached >= np.minimum(wanted, len(pool.ordinals))) & (np.diff(bounds) <= 20 * wanted + 1000)
+    is_sure &= lengths > 0
     chosen = np.flatnonzero(is_sure[owners])
     products = np.empty(len(owners))
     products[chosen] = _products(pool, vectors, owners[chosen], places[chosen])
     lists = []
     for place, (subject, low, high) in enumerate(zip(subjects, bounds[:-1], bounds[1:], strict=True)):
-        if not is_sure[place]:
+        # Whoever came after the model may score below 0, which no bound here allows for; nor are there many of them.
+        if not is_sure[place] or len(pool.loaded.newcomers.rows.ordinals):
             lists.append(_one_by_one(pool, subject))
             continue
         nominated = places[low:high], products[low:high]
@@ -334,14 +394,17 @@ def _from_interests(pool: _Pool, subjects: Sequence[_Subject]) -> list[SubjectLi
     return lists
 
 
-def _products(pool: _Pool, vectors: npt.NDArray[np.float64], owners: npt.NDArray[np.intp], places: Places) -> Scores:
-    """The dense term of each (subject, item), bit for bit as `scoring.score` computes it."""
-    found = np.empty(len(owners))
-    for start in range(0, len(owners), CHUNK_ROWS):
-        chunk = slice(start, start + CHUNK_ROWS)
-        rows = pool.factors[places[chunk]].astype(np.float64)
-        rows *= vectors[owners[chunk]]
-        found[chunk] = rows.sum(axis=1)
+def _products(
+    pool: _Pool, vectors: Mapping[str, npt.NDArray[np.float64]], owners: npt.NDArray[np.intp], places: Places
+) -> Scores:
+    """The dense terms of each (subject, item), bit for bit as `scoring.score` sums them."""
+    found = np.zeros(len(owners))
+    for name, factors in pool.factors.items():
+        for start in range(0, len(owners), CHUNK_ROWS):
+            chunk = slice(start, start + CHUNK_ROWS)
+            rows = factors[places[chunk]].astype(np.float64)
+            rows *= vectors[name][owners[chunk]]
+            found[chunk] += rows.sum(axis=1)
     return found
 
 
@@ -374,7 +437,7 @@ def _raised(pool: _Pool, subject: _Subject, places: Places, products: Scores, th
         if len(scores) >= wanted:
             least = np.partition(scores, len(scores) - wanted)[len(scores) - wanted]
             part = part[threshold + added[part] >= least - ROUNDING * abs(least)]
-        found = _products(pool, subject.interest.vector[None], np.zeros(len(part), dtype=np.intp), near[part])
+        found = _products(pool, pool.vectors_of([subject]), np.zeros(len(part), dtype=np.intp), near[part])
         places = np.concatenate([places, near[part]])
         scores = np.concatenate([scores, _summed(pool, near[part], found + added[part])])
     return _settled(pool, subject, places, scores)
@@ -425,6 +488,6 @@ def _settled(pool: _Pool, subject: _Subject, places: Places, scores: Scores) -> 
 
 
 def _one_by_one(pool: _Pool, subject: _Subject) -> SubjectList:
-    terms = pool.loaded.terms_of(subject.interest)
+    terms = pool.loaded.terms_of(subject.interest, pool.loaded.newcomers.rows)
     ordinals, scores = best(terms, np.delete(pool.ordinals, subject.excluded), pool.k, pool.mirror)
     return SubjectList(subject.id, pool.ids[np.searchsorted(pool.ordinals, ordinals)].tolist(), scores)

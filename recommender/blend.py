@@ -1,11 +1,11 @@
-"""Factors, neighbours and popularity over a training matrix: each by itself, side by side, and summed as serving does.
+"""Factors, neighbours, content and popularity over a training matrix: side by side, and summed as serving does.
 
 Everything speaks of jobs for talents; handed the transposed matrix and the other side's factors, of talents for jobs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +14,8 @@ import scipy.sparse as sp
 
 from recommender.als import fold_in_many, side_of
 from recommender.baselines import Scores
+from recommender.cold_start import alike, content_rows
+from recommender.documents import Kind
 from recommender.evaluation import best_columns, hide
 from recommender.likeness import neighbour_rows
 from recommender.metrics import Lists
@@ -27,6 +29,8 @@ ALONE = 0.001  # of popularity beside factors alone: decides where they say noth
 _BLOCK_CELLS = 16_000_000  # scores of one block: 64 MB, over all signals
 
 Talents = npt.NDArray[np.intp]
+# Of talents and of jobs: features in rows of length 1, in the order of a table's ids; empty where nothing is known.
+Content = Mapping[Kind, sp.csr_matrix]
 
 
 class FoldedIn:
@@ -54,11 +58,16 @@ class FoldedIn:
 
 
 class Blended:
-    """The served score: factors, what neighbours add and the prior of popularity."""
+    """The served score: factors, what neighbours add and the prior of popularity.
 
-    def __init__(self, factors: FoldedIn, neighbours: sp.csr_matrix) -> None:
+    content: neighbours by content times their weight, as `weighed_content` gives them.
+    """
+
+    def __init__(self, factors: FoldedIn, neighbours: sp.csr_matrix, content: sp.csr_matrix | None = None) -> None:
         self._factors, self._voiced = factors, voiced(factors.history)
         self._neighbours = neighbours * np.float32(factors.hyper.neighbours)
+        if content is not None:
+            self._neighbours = self._neighbours + content
 
     def scores(self, talents: Talents) -> Scores:
         """talents × jobs."""
@@ -90,14 +99,15 @@ def popularity_of(history: sp.csr_matrix) -> Scores:
 class Pool:
     """The best few jobs of each asked talent by each signal, and the value of every signal there.
 
-    Shapes: columns, factors and each of neighbours (talents × places), popularity likewise. Where a place is empty
-    the factors say -inf.
+    Shapes: columns, factors, each of neighbours, popularity and content (talents × places). Where a place is empty the
+    factors say -inf. content: None where nothing is described.
     """
 
     columns: npt.NDArray[np.int64]
     factors: Scores
     neighbours: Sequence[Scores]
     popularity: Scores
+    content: Scores | None = None
 
     @property
     def typical(self) -> float:
@@ -106,13 +116,18 @@ class Pool:
 
     def neighbour_scale(self, of: int) -> float:
         """What makes the best K neighbour sums as large as that."""
-        return self.typical / (_typical(self.neighbours[of]) or self.typical)
+        return self._scale(self.neighbours[of])
 
-    def lists(self, of: int, neighbours: float, popularity: float) -> Lists:
+    def _scale(self, sums: Scores) -> float:
+        return self.typical / (_typical(sums) or self.typical)
+
+    def lists(self, of: int, neighbours: float, popularity: float, content: float = 0.0) -> Lists:
         """The K best jobs under relative weights (see Recipe), -1 where there are fewer."""
         scores = self.factors + np.float32(popularity_weight(self.typical, neighbours, popularity)) * self.popularity
         if neighbours > 0:
             scores += np.float32(neighbours * self.neighbour_scale(of)) * self.neighbours[of]
+        if content > 0 and self.content is not None:
+            scores += np.float32(content * self._scale(self.content)) * self.content
         places = min(K, scores.shape[1])
         best = np.argpartition(scores, scores.shape[1] - places, axis=1)[:, scores.shape[1] - places :]
         best = np.take_along_axis(best, np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1), axis=1)
@@ -142,18 +157,23 @@ def build_pool(
     talents: Talents,
     seen: sp.csr_matrix,
     candidates: npt.NDArray[np.bool_],
+    content: sp.csr_matrix | None = None,
 ) -> Pool:
-    """Of asked talents. seen: talents × jobs that are never recommended; candidates: mask of the jobs that may be."""
+    """Of asked talents. seen: talents × jobs that are never recommended; candidates: mask of the jobs that may be.
+
+    content: neighbours by content, see `near_in_content`.
+    """
     said, popularity = voiced(factors.history), popularity_of(factors.history)
     jobs = len(popularity)
     places = min(PLACES, jobs)
     # Popular jobs are seen more often than others: more of them are looked at.
     popular = np.argsort(-np.where(candidates, popularity, -1), kind="stable")[: 3 * places]
-    size = max(1, _BLOCK_CELLS // (jobs * (1 + len(neighbours)))) if jobs else 1
+    sparse = [*neighbours, content] if content is not None else list(neighbours)
+    size = max(1, _BLOCK_CELLS // (jobs * (1 + len(sparse)))) if jobs else 1
     parts: list[tuple[npt.NDArray[np.int64], list[Scores]]] = []
     for start in range(0, len(talents), size):
         asked = talents[start : start + size]
-        signals = [factors.scores(asked), *((said[asked] @ rows).toarray() for rows in neighbours)]
+        signals = [factors.scores(asked), *((said[asked] @ rows).toarray() for rows in sparse)]
         for signal in signals:
             hide(signal, seen[asked], candidates)
         nominated = [best_columns(signal, places) for signal in signals]
@@ -165,7 +185,32 @@ def build_pool(
         parts.append((columns, values))
     columns = np.concatenate([part[0] for part in parts])
     by_signal = [np.concatenate(of) for of in zip(*(part[1] for part in parts), strict=True)]
-    return Pool(columns, by_signal[0], by_signal[1:], popularity[columns])
+    near = by_signal[1:]
+    said_of_content = near.pop() if content is not None else None
+    return Pool(columns, by_signal[0], near, popularity[columns], said_of_content)
+
+
+def near_in_content(content: Content | None, kind: Kind, history: sp.csr_matrix) -> sp.csr_matrix | None:
+    """items × items: from each item of one kind to those that are like it in what they say; None where none says any.
+
+    history: others × items. The same entries that a model keeps of what has events: see `cold_start.content_rows`.
+    """
+    described = None if content is None else content.get(kind)
+    if described is None or not described.nnz:
+        return None
+    known = np.flatnonzero(np.bincount(history.indices, minlength=history.shape[1]))
+    rows, itself = described[known], np.arange(len(known))
+    near = content_rows(alike(rows, rows.T.tocsr(), itself), itself).tocoo()
+    size = history.shape[1]
+    return sp.csr_matrix((near.data, (known[near.row], known[near.col])), shape=(size, size))
+
+
+def weighed_content(near: sp.csr_matrix | None, factors: FoldedIn, weight: float, seed: int) -> sp.csr_matrix | None:
+    """What neighbours by content add to a neighbour sum at some weight (see Recipe); None where they add nothing."""
+    if near is None or weight == 0:
+        return None
+    scale, _ = scale_of(near, factors.history, factors.jobs, factors.hyper, seed)
+    return near * np.float32(weight * scale)
 
 
 def fit_neighbours(

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 
 from recommender import metrics as measures
 from recommender.als import fit_jobs, side_of
-from recommender.blend import ALONE, FoldedIn, K, Pool, build_pool
+from recommender.blend import ALONE, Content, FoldedIn, K, Pool, build_pool, near_in_content
+from recommender.documents import Kind
 from recommender.errors import BadInputError
 from recommender.evaluation import Trial, build_trial, top_lists
 from recommender.interactions import DAY_MS, UNKNOWN_TIME, EventTable, affinity
@@ -38,6 +41,7 @@ MOST_TRIALS = 17  # and one for each blend
 
 LIKENESSES = (LIKENESS, Likeness(1, 1, 0.2), Likeness(1, 0.5, 0.5), Likeness(0.5, 0.5, 0.5, 5))  # tried
 NEIGHBOURS = (0.0, 0.1, 0.3, 0.6, 1.0, 2.0, 4.0, 10.0, 100.0)  # tried
+CONTENTS = (0.0, 0.1, 0.3, 0.6, 1.0, 2.0)  # tried, where items are described
 POPULARITIES = (0.03, 0.3, 1.0)  # tried, beside the formula's
 FINE_NEIGHBOURS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 4.0, 10.0, 100.0)  # tried by `tandem tune`
 FINE_POPULARITIES = (0.003, 0.01, 0.03, 0.1, 0.3, 0.6, 1.0)
@@ -83,11 +87,18 @@ class _Search:
         return best
 
 
-def choose_recipe(table: EventTable, *, seed: int = SEED, on_trial: OnTrial = lambda done, of: None) -> Recipe:
+def choose_recipe(
+    table: EventTable,
+    *,
+    seed: int = SEED,
+    on_trial: OnTrial = lambda done, of: None,
+    content: Content | None = None,
+) -> Recipe:
     """Hyper-parameters for a log, by a short hill climb from the formula's on a split inside `table`.
 
-    Deterministic; sees nothing but `table`. At most `MOST_TRIALS` fits of `TRIAL_ITERATIONS` over `TRIAL_PAIRS`, and
-    one more for each direction's blend. With too few talents to measure on, the formula stands.
+    Deterministic; sees nothing but `table`, and what its talents and jobs say of themselves. At most `MOST_TRIALS`
+    fits of `TRIAL_ITERATIONS` over `TRIAL_PAIRS`, and one more for each direction's blend. With too few talents to
+    measure on, the formula stands.
     """
     everything = affinity(table, None, None)
     split = split_events(_sampled(table, seed, TRIAL_PAIRS), seed=seed)
@@ -116,9 +127,9 @@ def choose_recipe(table: EventTable, *, seed: int = SEED, on_trial: OnTrial = la
     splits = [split]
     if split.cut_ms is None and trial.population < BLEND_TALENTS:
         splits += [split_events(table, seed=seed + other) for other in range(1, SPLITS)]
-    best = choose_blend(splits, best, seed)
+    best = choose_blend(splits, best, seed, content)
     search.step()
-    best = replace(best, talent_neighbours=choose_talent_neighbours(split, best, seed))
+    best = choose_talent_blend(split, best, seed, content)
     search.step()
     return carried_over(best, part, everything)
 
@@ -137,35 +148,70 @@ def gains_of(lists: Lists, trial: Trial) -> Gains:
     return gains
 
 
-def choose_blend(splits: Sequence[Split], recipe: Recipe, seed: int) -> Recipe:
+def choose_blend(splits: Sequence[Split], recipe: Recipe, seed: int, content: Content | None = None) -> Recipe:
     """The recipe with the likeness and the weights that gain most beside its factors."""
-    trials, pools = [], []
-    for split in splits:
-        trials.append(build_trial(split, BLEND_TALENTS, seed))
+    trials = [build_trial(split, BLEND_TALENTS, seed) for split in splits]
+    pools = []
+    for split, trial in zip(splits, trials, strict=True):
         factors = fitted(split, recipe, seed)
-        rows = neighbour_rows(factors.history, LIKENESSES)
-        pools.append(build_pool(factors, rows, trials[-1].talents, trials[-1].seen, trials[-1].candidates))
+        near = near_in_content(content, Kind.JOB, factors.history)
+        pools.append(_pool(factors, neighbour_rows(factors.history, LIKENESSES), trial, near))
     popularities = sorted({recipe.popularity, *POPULARITIES})
-    blends = list(product(range(len(LIKENESSES)), NEIGHBOURS, popularities))
-    of, neighbours, popularity = _best_blend(pools, trials, blends, (0, recipe.neighbours, recipe.popularity))
-    return replace(recipe, likeness=LIKENESSES[of], neighbours=neighbours, popularity=popularity)
+    formula = Blend(0, recipe.neighbours, recipe.popularity, recipe.content)
+    best = _blended(pools, trials, range(len(LIKENESSES)), NEIGHBOURS, popularities, formula)
+    return replace(
+        recipe,
+        likeness=LIKENESSES[best.of],
+        neighbours=best.neighbours,
+        popularity=best.popularity,
+        content=best.content,
+    )
 
 
-def choose_talent_neighbours(split: Split, recipe: Recipe, seed: int) -> float:
-    """The weight of neighbours in lists of talents, with all else as it is for lists of jobs."""
-    flipped = Split(split.train.transposed(), split.test.transposed(), split.cut_ms)
-    trial = build_trial(flipped, BLEND_TALENTS, seed)
+def choose_talent_blend(split: Split, recipe: Recipe, seed: int, content: Content | None = None) -> Recipe:
+    """The recipe with the weights of neighbours in lists of talents, with all else as it is for lists of jobs."""
+    trial = build_trial(split.transposed(), BLEND_TALENTS, seed)
     if trial.population < FEWEST_TALENTS:
-        return recipe.neighbours
+        return replace(recipe, talent_neighbours=recipe.neighbours, talent_content=recipe.content)
     talents = fitted(split, recipe, seed).transposed()
-    (rows,) = neighbour_rows(talents.history, [recipe.likeness])
-    pool = build_pool(talents, [rows], trial.talents, trial.seen, trial.candidates)
-    blends = [(0, weight, 0.0) for weight in NEIGHBOURS]
-    _, neighbours, _ = _best_blend([pool], [trial], blends, (0, recipe.neighbours, 0.0))
-    return neighbours
+    near = near_in_content(content, Kind.TALENT, talents.history)
+    pool = _pool(talents, neighbour_rows(talents.history, [recipe.likeness]), trial, near)
+    formula = Blend(0, recipe.neighbours, 0.0, recipe.talent_content)
+    best = _blended([pool], [trial], [0], NEIGHBOURS, [0.0], formula)
+    return replace(recipe, talent_neighbours=best.neighbours, talent_content=best.content)
 
 
-Blend = tuple[int, float, float]  # which likeness, weight of neighbours, of popularity
+class Blend(NamedTuple):
+    """Which likeness, and the weights of neighbours, of popularity and of content."""
+
+    of: int
+    neighbours: float
+    popularity: float
+    content: float = 0.0
+
+
+def _pool(factors: FoldedIn, rows: Sequence[sp.csr_matrix], trial: Trial, near: sp.csr_matrix | None) -> Pool:
+    return build_pool(factors, rows, trial.talents, trial.seen, trial.candidates, near)
+
+
+def _blended(
+    pools: Sequence[Pool],
+    trials: Sequence[Trial],
+    likenesses: Sequence[int],
+    neighbours: Sequence[float],
+    popularities: Sequence[float],
+    formula: Blend,
+) -> Blend:
+    """The best of all blends at the formula's weight of content, and then, where there is any, of all weights of it.
+
+    Where content says much, neighbours by behaviour may say less or more beside it, so both are weighed together.
+    """
+    blends = [Blend(*of, formula.content) for of in product(likenesses, neighbours, popularities)]
+    best = _best_blend(pools, trials, blends, formula)
+    if all(pool.content is None for pool in pools):
+        return best
+    blends = [best._replace(neighbours=near, content=alike) for near, alike in product(neighbours, CONTENTS)]
+    return _best_blend(pools, trials, blends, best)
 
 
 def _best_blend(pools: Sequence[Pool], trials: Sequence[Trial], blends: Sequence[Blend], formula: Blend) -> Blend:
@@ -177,7 +223,7 @@ def _best_blend(pools: Sequence[Pool], trials: Sequence[Trial], blends: Sequence
     by_formula = _gains_of_blend(pools, trials, formula)
     chosen, most = formula, 0.0
     for blend in blends:
-        if blend[1] == 0 and blend[0] != formula[0]:
+        if blend.neighbours == 0 and blend.of != formula.of:
             continue  # without neighbours a likeness says nothing
         gained = _gains_of_blend(pools, trials, blend) - by_formula
         if np.count_nonzero(gained) < FEWEST_TALENTS:
@@ -229,9 +275,9 @@ class Measured:
 class Validation:
     """Validation splits inside a log, to measure recipes on: one, or three where a small log has no times."""
 
-    def __init__(self, table: EventTable, seed: int = SEED) -> None:
+    def __init__(self, table: EventTable, seed: int = SEED, content: Content | None = None) -> None:
         """Raises BadInputError when too few talents could be asked."""
-        self._table, self._seed = table, seed
+        self._table, self._seed, self._content = table, seed, content
         sampled = _sampled(table, seed, TUNING_PAIRS)
         self.splits = [split_events(sampled, seed=seed)]
         self.trials = [build_trial(self.splits[0], TRIAL_TALENTS, seed)]
@@ -245,6 +291,7 @@ class Validation:
             self.trials += [build_trial(split, TRIAL_TALENTS, seed) for split in self.splits[1:]]
         self._part = affinity(self.splits[0].train, None, None)
         self.formula = default_recipe(self._part)
+        self._near = [near_in_content(content, Kind.JOB, affinity(split.train, None, None)) for split in self.splits]
 
     @property
     def asked(self) -> int:
@@ -261,19 +308,18 @@ class Validation:
         return carried_over(choice, affinity(self._table, None, None), self._part)
 
     def measure(self, recipe: Recipe) -> Measured:
-        """What the recipe gains with the weights of neighbours and popularity that suit it best."""
+        """What the recipe gains with the weights of neighbours, popularity and content that suit it best."""
         pools = []
-        for split, trial in zip(self.splits, self.trials, strict=True):
+        for split, trial, near in zip(self.splits, self.trials, self._near, strict=True):
             factors = fitted(split, recipe, self._seed, recipe.iterations)
-            rows = neighbour_rows(factors.history, [recipe.likeness])
-            pools.append(build_pool(factors, rows, trial.talents, trial.seen, trial.candidates))
-        blends = [(0, *weights) for weights in product(FINE_NEIGHBOURS, FINE_POPULARITIES)]
-        formula = (0, self.formula.neighbours, self.formula.popularity)
-        chosen = _best_blend(pools, self.trials, blends, formula)
+            pools.append(_pool(factors, neighbour_rows(factors.history, [recipe.likeness]), trial, near))
+        formula = Blend(0, self.formula.neighbours, self.formula.popularity, self.formula.content)
+        best = _blended(pools, self.trials, [0], FINE_NEIGHBOURS, FINE_POPULARITIES, formula)
         return Measured(
-            replace(recipe, neighbours=chosen[1], popularity=chosen[2]), _gains_of_blend(pools, self.trials, chosen)
+            replace(recipe, neighbours=best.neighbours, popularity=best.popularity, content=best.content),
+            _gains_of_blend(pools, self.trials, best),
         )
 
     def finished(self, recipe: Recipe) -> Recipe:
-        """The recipe with a weight of neighbours in lists of talents."""
-        return replace(recipe, talent_neighbours=choose_talent_neighbours(self.splits[0], recipe, self._seed))
+        """The recipe with the weights of neighbours in lists of talents."""
+        return choose_talent_blend(self.splits[0], recipe, self._seed, self._content)

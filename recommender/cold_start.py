@@ -23,21 +23,21 @@ ALIKE: Final = 50  # items that a description leads to; 30 and 100 differ by 2 %
 Known = npt.NDArray[np.intp]
 
 
-def alike(targets: sp.csr_matrix, known: sp.csr_matrix, itself: Known | None = None) -> sp.csr_matrix:
+def alike(targets: sp.csr_matrix, holders: sp.csr_matrix, itself: Known | None = None) -> sp.csr_matrix:
     """targets × known: of each row the `ALIKE` largest cosines above 0, float32.
 
-    targets, known: rows of one feature space. itself: for each target the known row that it is, -1 for none: left out.
+    targets: rows of one feature space. holders: features × known, the known rows transposed. itself: for each target
+    the known row that it is, -1 for none: left out.
     """
-    right = known.T.tocsr()
     blocks = []
-    for first, end in chunks(targets, right):
-        product = (targets[first:end] @ right).tocsr()
+    for first, end in chunks(targets, holders):
+        product = (targets[first:end] @ holders).tocsr()
         rows = np.repeat(np.arange(product.shape[0]), np.diff(product.indptr))
         other = product.data > 0
         if itself is not None:
             other &= product.indices != itself[first:end][rows]
         blocks.append(largest(rows[other], product.indices[other], product.data[other], product.shape, ALIKE))
-    shape = (targets.shape[0], known.shape[0])
+    shape = (targets.shape[0], holders.shape[1])
     found: sp.csr_matrix = sp.vstack(blocks, format="csr") if blocks else sp.csr_matrix(shape, dtype=np.float32)
     return found
 
@@ -72,7 +72,7 @@ def widened(side: Side, items: DescribedItems, likeness: sp.csr_matrix, strength
     order = np.argsort(ordinals, kind="stable")
     row_of = np.empty(len(order), dtype=np.int64)  # where each of the side's own rows, and then of the new ones, goes
     row_of[order] = np.arange(len(order))
-    lent = lent_factors(likeness[cold], side.factors)
+    lent = lent_factors(likeness, side.factors)
     target = np.full(len(items.ordinals), -1, dtype=np.int64)
     target[cold] = row_of[len(side.ordinals) :]
     if share > 0:
@@ -95,21 +95,26 @@ def widened(side: Side, items: DescribedItems, likeness: sp.csr_matrix, strength
     merged.eliminate_zeros()
     own_rows = items.at(ordinals[order])
     learnt = order < len(side.ordinals)
+    of_rows = np.zeros((len(order), side.factors.shape[1]), dtype=np.float32)
+    is_row = np.concatenate([np.flatnonzero(itself >= 0), cold])
+    of_rows[row_of[np.concatenate([itself[itself >= 0], len(side.ordinals) + np.arange(len(cold))])]] = lent[is_row]
     own_rows = (sp.diags(learnt.astype(np.float32)) @ own_rows).tocsr()
     own_rows.eliminate_zeros()
     return replace(
         side,
         ordinals=ordinals[order],
-        factors=np.concatenate([side.factors, lent])[order],
+        factors=np.concatenate([side.factors, lent[cold]])[order],
         popularity=np.concatenate([side.popularity, np.zeros(len(cold), np.float32)])[order],
         neighbours=Neighbours.of(merged),
         learnt=learnt,
+        lent=of_rows,
         descriptions=Descriptions(
             items.space,
             own_rows.indptr.astype(np.int64),
             own_rows.indices.astype(np.int32),
             own_rows.data.astype(np.float32),
             strength,
+            int(items.ordinals[-1]),
         ),
     )
 

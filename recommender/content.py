@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from pyroaring import BitMap
 
-from recommender.documents import Document, Kind, Level
+from recommender.documents import Document, Kind, Level, Talent
 from recommender.filters import Filter, JobFilter, TalentFilter, TermFilter
 from recommender.model import Side
 from recommender.query import Profile
@@ -85,6 +85,20 @@ def traits_from(subject: Document | Profile | None) -> tuple[Trait, ...]:
     if not isinstance(subject, Profile) and subject.title:
         found += [Trait(TraitField.TITLE, term) for term in terms(subject.title)[:MOST_TITLE_TERMS]]
     return tuple(dict.fromkeys(found))
+
+
+def as_document(subject: Document | Profile) -> Document:
+    """A profile as the talent it describes."""
+    if not isinstance(subject, Profile):
+        return subject
+    return Talent(
+        ordinal=0,
+        talent_id="",
+        skills=subject.skills,
+        category=subject.category,
+        country=subject.country,
+        level=subject.level,
+    )
 
 
 def weigh(traits: Sequence[Trait], postings: Mapping[Trait, BitMap], population: BitMap) -> tuple[WeightedTrait, ...]:

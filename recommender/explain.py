@@ -14,6 +14,8 @@ from recommender.documents import Document, Job
 from recommender.eligibility import document_blocker, pair_blocker
 from recommender.events import Event
 from recommender.grounds import BY_ACTED_ON, grounds_of
+from recommender.interest import shares
+from recommender.model import Ordinals
 from recommender.query import Blocker, Contribution, Explanation, Profile, Reason
 from recommender.ranking import Draft, candidates_of, spoken_history
 from recommender.reasons import ActedOn, reason_of_trait, shared_skills, told_of
@@ -154,11 +156,24 @@ def _by_acted_on(
         rest = order[NAMED_CONTRIBUTIONS:]
         if len(rest):
             parts.append(Contribution(ground.signal, float(values[rest].sum())))
+    if draft.loaded.model.lends_to(draft.query.subject_kind):
+        reason = None if subject is None else shared_skills(subject, item)
+        parts.append(Contribution("profile", _of_description(draft, ordinals), reason))
     for name, added in zip(terms.names, contributions(terms, ordinals), strict=True):
         if name not in BY_ACTED_ON:
             reason = shared_skills(subject, item) if name == "content" and subject is not None else None
             parts.append(Contribution(name, float(added[0]), reason))
     return parts
+
+
+def _of_description(draft: Draft, ordinals: Ordinals) -> float:
+    """What the subject's description adds to the score: what the acted-on items leave of the product."""
+    loaded, interest = draft.loaded.lists_of(draft.query.item_kind), draft.known_snapshot.interest
+    if interest is None:
+        return 0.0
+    hyper = draft.loaded.model.manifest.hyperparameters
+    product = contributions(draft.terms, ordinals)[draft.terms.names.index("interest")]
+    return float((product - shares(interest, loaded.side, hyper, loaded.side.rows(ordinals)).sum(axis=1))[0])
 
 
 def _reason(told: str, subject: Document | Profile | None, acted_on: Document) -> Reason | None:

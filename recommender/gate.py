@@ -18,7 +18,7 @@ import scipy.sparse as sp
 
 from recommender.als import fit_jobs, side_of
 from recommender.baselines import Scorer, Scores
-from recommender.blend import Blended, FoldedIn, fit_neighbours
+from recommender.blend import Blended, Content, FoldedIn, fit_neighbours, near_in_content, weighed_content
 from recommender.documents import Kind, Side
 from recommender.evaluation import Lead, Trial, lead_over, measure, top_lists
 from recommender.events import Event, EventType
@@ -28,7 +28,7 @@ from recommender.likeness import Likeness
 from recommender.metrics import PerTalent
 from recommender.model import Hyperparameters, Manifest, Model, Ordinals
 from recommender.recipe import default_recipe
-from recommender.scoring import approximate
+from recommender.scoring import Terms, approximate
 from recommender.versions import LoadedModel
 
 K: Final = 20
@@ -69,12 +69,14 @@ def judge(
     model: Model,
     job_ordinals: Ordinals,
     *,
+    content: Content | None = None,
     seed: int = 0,
     on_step: Callable[[int, int], None] = lambda done, of: None,
 ) -> Judgement | None:
     """Compare a new model with the serving one; None when fewer than FEWEST talents could be asked.
 
-    table: all events that the new model was made of. job_ordinals: of the table's job ids.
+    table: all events that the new model was made of. job_ordinals: of its job ids. content: what the jobs of the table
+    say, where the models know.
     Each talent who is asked loses the newest pair that the serving model knew of; jobs that only one of the two models
     would know are no candidates. So neither a changed catalogue nor newer events count for or against a model.
     """
@@ -98,13 +100,14 @@ def judge(
             gains[name] = measure(top_lists(scorer, trial, K), trial, (K,)).by_talent[METRIC]
 
     on_step(0, 3)
-    whole, _ = _learnt(fitted[0], histories, serving.hyperparameters, serving.as_of_ms, seed)
+    near = near_in_content(content, Kind.JOB, fitted[1])
+    whole, _ = _learnt(fitted[0], histories, near, serving.hyperparameters, serving.as_of_ms, seed)
     ask({"serving": whole})
     on_step(1, 3)
-    whole, factors = _learnt(fitted[1], histories, hyper, model.manifest.as_of_ms, seed)
+    whole, factors = _learnt(fitted[1], histories, near, hyper, model.manifest.as_of_ms, seed)
     ask({"learnt": whole, "learnt_factors": factors})
     on_step(2, 3)
-    asker = _Asker(model, histories, job_ordinals)
+    asker = _Asker(LoadedModel(model), histories, job_ordinals)
     ask({"model": asker, "model_factors": replace(asker, by_factors_alone=True)})
     on_step(3, 3)
     return Judgement(
@@ -161,24 +164,30 @@ def _robbed(asked: EventTable, candidates: npt.NDArray[np.bool_], fitted: sp.csr
 
 
 def _learnt(
-    fitted: sp.csr_matrix, histories: EventTable, hyper: Hyperparameters, as_of_ms: int | None, seed: int
+    fitted: sp.csr_matrix,
+    histories: EventTable,
+    near: sp.csr_matrix | None,
+    hyper: Hyperparameters,
+    as_of_ms: int | None,
+    seed: int,
 ) -> tuple[Blended, FoldedIn]:
     """The served score of jobs, learnt from a matrix that the asked talents are not in, for their histories.
 
-    And that of factors alone.
+    And that of factors alone. near: jobs that are alike in content.
     """
     jobs = side_of(fit_jobs(fitted, hyper))
     likeness = replace(default_recipe(fitted), likeness=Likeness(*hyper.likeness))
     neighbours, _ = fit_neighbours(fitted, jobs, hyper, likeness, seed)
-    factors = FoldedIn(fitted + affinity(histories, hyper.half_life_days, as_of_ms, hyper.emphasis), jobs, hyper)
-    return Blended(factors, neighbours), factors.with_popularity(0.0)
+    by_content = weighed_content(near, FoldedIn(fitted, jobs, hyper), hyper.content, seed)
+    factors = FoldedIn(fitted + affinity(histories, hyper.half_life_days, as_of_ms), jobs, hyper)
+    return Blended(factors, neighbours, by_content), factors.with_popularity(0.0)
 
 
 @dataclass(frozen=True, eq=False)
 class _Asker:
     """The scores of a model as it would serve: ids, ordinals, rows and all."""
 
-    model: Model
+    loaded: LoadedModel
     histories: EventTable
     job_ordinals: Ordinals
     by_factors_alone: bool = False
@@ -187,17 +196,21 @@ class _Asker:
         """talents × jobs."""
         history_of = _events_by_talent(self.histories.take(np.isin(self.histories.talent, talents)))
         ordinal_of = dict(zip(self.histories.job_ids, self.job_ordinals.tolist(), strict=True))
-        jobs = LoadedModel(self.model).jobs
         interests = interests_from_histories(
             [history_of[talent] for talent in talents.tolist()],
             Kind.JOB,
-            self.model,
+            self.loaded.model,
             lambda ids: [ordinal_of.get(job_id) for job_id in ids],
         )
-        terms = [jobs.terms_of(interest) for interest in interests]
+        terms = [_of_talents_alone(self.loaded.jobs.terms_of(interest)) for interest in interests]
         if self.by_factors_alone:
-            terms = [replace(of, dense=of.dense[:1], sparse=(), bias=()) for of in terms]
+            terms = [replace(of, sparse=(), bias=()) for of in terms]
         return np.stack([approximate(of, self.job_ordinals)[0].astype(np.float32) for of in terms])
+
+
+def _of_talents_alone(terms: Terms) -> Terms:
+    """Without what clients want and what content adds to the products: what is learnt again has neither."""
+    return replace(terms, dense=tuple(term for term in terms.dense if term.name == "interest"))
 
 
 def _events_by_talent(table: EventTable) -> dict[int, list[Event]]:

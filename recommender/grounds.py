@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import log
 from typing import Final
 
 import numpy as np
@@ -17,13 +18,14 @@ from recommender.interest import Interest, shares
 from recommender.mirror import Mirror
 from recommender.model import Hyperparameters, Ordinals
 from recommender.neighbours import neighbour_shares
-from recommender.query import ListQuery, Profile, RankedItem, RankedPage
+from recommender.query import ListQuery, Mode, Profile, RankedItem, RankedPage
 from recommender.reasons import ActedOn, told_of, told_to_profile
 from recommender.rules import Rule
-from recommender.scoring import Terms, score
+from recommender.scoring import Scores, Terms, score
 from recommender.snapshots import Snapshot
 from recommender.versions import LoadedModel, LoadedSide
 
+LIKELY: Final = 10.0  # a talent acts on one job in some thousand: ten times that is one in a hundred
 NAMED_AT_MOST: Final = 5  # acted-on items that are tried for a reason, best first: some are not for telling
 
 BY_ACTED_ON: Final = frozenset({"interest", "neighbours"})  # terms that are the sum of what acted-on items give
@@ -83,7 +85,7 @@ class Ground:
     def shares(self, items: Ordinals) -> npt.NDArray[np.float64]:
         """How much of each item's score comes from each acted-on item. Shape (items, acted-on items)."""
         rows = self.loaded.side.rows(items)
-        parts = shares(self.interest, self.loaded.side, self.hyper, rows)
+        parts = self.loaded.history_weight * shares(self.interest, self.loaded.side, self.hyper, rows)
         if self.loaded.has_neighbours:
             parts += neighbour_shares(self.interest, self.loaded.side, self.loaded.neighbour_weight, rows)
         return parts
@@ -91,7 +93,7 @@ class Ground:
     def effects(self, items: Ordinals) -> npt.NDArray[np.float64]:
         """What each item's score would lose without each acted-on item; of the same shape. See effects.effects."""
         rows = self.loaded.side.rows(items)
-        lost = effects(self.interest, self.loaded.side, self.hyper, rows)
+        lost = self.loaded.history_weight * effects(self.interest, self.loaded.side, self.hyper, rows)
         if self.loaded.has_neighbours:
             lost += neighbour_effects(self.interest, self.loaded.side, self.loaded.neighbour_weight, rows)
         return lost
@@ -102,7 +104,7 @@ def grounds_of(snapshot: Snapshot, loaded: LoadedModel, item_kind: Kind) -> list
     interest = snapshot.interest
     if interest is None or not len(interest.rows):
         return []
-    return [Ground("history", interest, loaded.side(item_kind), loaded.model.manifest.hyperparameters)]
+    return [Ground("history", interest, loaded.lists_of(item_kind), loaded.model.own(item_kind).hyperparameters)]
 
 
 Naming = list[tuple[int, str]]  # ordinals of acted-on items and the sentences that may name them, best first
@@ -128,7 +130,7 @@ def told(requests: Sequence[tuple[RankedPage, RankedItem]]) -> list[Naming]:
         for ground in grounds:
             lost[:, np.searchsorted(acted, ground.acted)] += ground.effects(items)
         # What is there for its popularity is not there because of them.
-        loaded = context.loaded.side(context.query.item_kind)
+        loaded = context.loaded.lists_of(context.query.item_kind)
         prior = score(Terms(loaded.side, bias=loaded.prior), items)
         lost[score(loaded.terms_of(grounds[0].interest), items) - prior <= prior] = 0.0
         sentences = _sentences(context, context.mirror.ids_of(acted))
@@ -163,8 +165,26 @@ def acted_on(
             yield ActedOn(sentence, subject, document)
 
 
+def mutual_logits(context: ListContext, ordinals: Ordinals) -> Scores | None:
+    """By how much the others' interest raises the log-odds that they act on each item above those of a pair of which
+    it knows nothing; None where it does not count."""
+    interest, kind = context.snapshot.interest, context.query.item_kind
+    loaded = context.loaded.lists_of(kind)
+    if interest is None or context.query.mode is Mode.SIMILAR or not (mutual := loaded.mutual_of(interest)):
+        return None
+    slope, _ = context.loaded.model.own(kind).hyperparameters.calibration_of(kind)
+    return slope / interest.mutual_weight * score(Terms(loaded.side, dense=mutual), ordinals)
+
+
+def is_likely(context: ListContext, ordinals: Ordinals) -> list[bool]:
+    """Whether those on the other side are likely to act on each item: LIKELY times as likely as on a pair of which
+    their interest knows nothing, as odds."""
+    logits = mutual_logits(context, ordinals)
+    return [False] * len(ordinals) if logits is None else (logits >= log(LIKELY)).tolist()
+
+
 def is_popular(context: ListContext, ordinal: int) -> bool:
     """Whether an item belongs to the most popular share of its side."""
-    loaded = context.loaded.side(context.query.item_kind)
+    loaded = context.loaded.lists_of(context.query.item_kind)
     row = int(loaded.side.rows(np.array([ordinal], dtype=np.uint32))[0])
     return row >= 0 and float(loaded.side.popularity[row]) >= loaded.popular_from

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -18,7 +19,7 @@ from recommender.events import Event
 from recommender.interest import Interest
 from recommender.mirror import Mirror
 from recommender.model import Ordinals
-from recommender.ports import CachedList
+from recommender.ports import CachedList, CachedMutual
 from recommender.retrieval import After, ordinals_from_bitmap, settle
 from recommender.scoring import Scores, Sparse, Terms, score
 from recommender.snapshots import Snapshot
@@ -40,14 +41,15 @@ def list_key(identity: str, model_version: str, history: Sequence[Event], known:
     return f"{model_version}:{newest}:{hashlib.sha256(told).hexdigest()[:32]}"
 
 
-def basis(traits: Sequence[Trait], revision: int, eligible: int) -> str:
-    """All that the units of a list without a vector rest on; empty when they rest on nothing.
+def basis(traits: Sequence[Trait], revision: int, eligible: int, said: Sequence[str] = ()) -> str:
+    """All that the units of a list without a vector rest on, or a vector by description; empty for nothing.
 
     Whoever is eligible leaves with time, and comes by a change alone: so their number and the revision tell them.
+    said: features of the subject.
     """
-    if not traits:
+    if not traits and not said:
         return ""
-    return hashlib.sha256(repr((traits, revision, eligible)).encode()).hexdigest()[:32]
+    return hashlib.sha256(repr((traits, revision, eligible, sorted(said))).encode()).hexdigest()[:32]
 
 
 def kept_from(
@@ -69,16 +71,33 @@ def kept_from(
         best=best[0],
         scores=best[1],
         is_whole=is_whole,
+        suited=np.empty(0) if interest is None else interest.suited,
+        mutual=None if interest is None else _kept_mutual(interest),
     )
+
+
+def _kept_mutual(interest: Interest) -> CachedMutual | None:
+    other = interest.mutual
+    if other is None:
+        return None
+    return CachedMutual(other.rows, other.weights, other.vector, other.suited, interest.mutual_weight)
 
 
 def snapshot_from(kept: CachedList) -> Snapshot:
     """What the order of a kept list rests on."""
     if len(kept.vector):
-        return Snapshot(kept.strategy, Interest(kept.rows, kept.weights, kept.vector), kept=kept)
+        return Snapshot(kept.strategy, _interest_from(kept), kept=kept)
     traits = tuple(WeightedTrait(Trait(TraitField(field), value), units) for field, value, units in kept.traits)
     content = Sparse("content", kept.shared, kept.units) if traits else None
     return Snapshot(kept.strategy, None, traits, content, kept=kept)
+
+
+def _interest_from(kept: CachedList) -> Interest:
+    own, other = Interest(kept.rows, kept.weights, kept.vector, kept.suited), kept.mutual
+    if other is None:
+        return own
+    mutual = Interest(other.rows, other.weights, other.vector, other.suited)
+    return replace(own, mutual=mutual, mutual_weight=other.weight)
 
 
 def best_of_kept(

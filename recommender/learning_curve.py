@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recommender.blend import Content
 from recommender.documents import Kind
 from recommender.evaluation import Trial, intervals, measure, top_lists
 from recommender.interactions import affinity
@@ -36,6 +37,7 @@ def learning_curve(
     k: int,
     seed: int = 0,
     on_point: Callable[[int, int], None] = lambda done, of: None,
+    content: Content | None = None,
 ) -> Iterator[Point]:
     """recall@k and ndcg@k of lists of jobs at each of SHARES.
 
@@ -51,8 +53,8 @@ def learning_curve(
         if not (part.data > 0).any():
             continue
         smaller = Split(train, split.test, split.cut_ms)
-        served = contenders_both_ways(smaller, carried_over(recipe, whole, part), seed=seed)[Kind.JOB]["served"]()
-        outcome = measure(top_lists(served, trial, k), trial, (k,))
+        algorithms = contenders_both_ways(smaller, carried_over(recipe, whole, part), seed=seed, content=content)
+        outcome = measure(top_lists(algorithms[Kind.JOB]["served"](), trial, k), trial, (k,))
         ends = intervals(outcome, seed)
         for metric in (f"recall@{k}", f"ndcg@{k}"):
             yield Point(share, len(train), metric, outcome.metrics[metric], *ends[metric])

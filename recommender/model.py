@@ -29,9 +29,12 @@ class Hyperparameters:
     seed: of the initial factors.
     popularity: what the most popular job gains in every talent's list, the others in proportion; 0 is exactly off.
     neighbours, talent_neighbours: weight of the neighbour sum in lists of jobs and of talents; 0 is exactly off.
-    content: how much neighbours by content add to what has events of its own, beside neighbours by behaviour.
+    prior: how much of what its description lends a subject counts before any event; 0 is exactly off.
+    content, talent_content: weight of neighbours by content for jobs and talents with events of their own.
     emphasis: what is made of the weights of event types.
     likeness: what the neighbours were found by, the numbers of `likeness.Likeness` in their order.
+    history: what the vector and neighbours of a history count beside suitability; 1 without it.
+    calibration, talent_calibration: of lists of jobs and of talents, slope and intercept that make a score log-odds.
     """
 
     factors: int = 64
@@ -44,8 +47,17 @@ class Hyperparameters:
     neighbours: float = 0.0
     talent_neighbours: float = 0.0
     content: float = 0.0
+    talent_content: float = 0.0
     emphasis: Emphasis = AS_LISTED
+    prior: float = 0.0
     likeness: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    history: float = 1.0
+    calibration: tuple[float, float] = (0.0, 0.0)
+    talent_calibration: tuple[float, float] = (0.0, 0.0)
+
+    def calibration_of(self, item_kind: Kind) -> tuple[float, float]:
+        """Of lists of that kind."""
+        return self.talent_calibration if item_kind is Kind.TALENT else self.calibration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +66,7 @@ class Manifest:
 
     as_of_ms: the now that ages were measured from: the newest event's time, None when no event has one.
     watermark: seq of the last event in it.
+    of_clients: how the clients' interest was learnt, where it is one of its own.
     """
 
     version: str
@@ -64,6 +77,7 @@ class Manifest:
     hyperparameters: Hyperparameters
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     schema: int = SCHEMA
+    of_clients: Hyperparameters | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +110,7 @@ class Descriptions:
 
     Shapes: starts (rows + 1,), columns and values (starts[-1],): a row per row of the side, of length 1 in `space`, or
     empty for one that is unknown to the catalogue or was taught by no event. strength: what a cosine of 1 adds to a
-    neighbour sum.
+    neighbour sum. until: the newest ordinal that was there to be described; 0 for none.
     """
 
     space: FeatureSpace
@@ -104,6 +118,7 @@ class Descriptions:
     columns: npt.NDArray[np.int32]
     values: npt.NDArray[np.float32]
     strength: float
+    until: int = 0
 
     @classmethod
     def none(cls) -> Descriptions:
@@ -117,6 +132,7 @@ class Side:
     """One side's rows: ordinals (ascending), factors (rows × width), decayed popularity (rows) and neighbours.
 
     learnt: mask of the rows that events taught; the others stand on what is like them. None: all are.
+    lent: rows × width, the factors of what each row is like, without its own events. None: nothing is known of any.
     """
 
     ordinals: Ordinals
@@ -124,6 +140,7 @@ class Side:
     popularity: npt.NDArray[np.float32]
     neighbours: Neighbours = field(default_factory=Neighbours.none)
     learnt: npt.NDArray[np.bool_] | None = None
+    lent: Factors | None = None
     descriptions: Descriptions = field(default_factory=Descriptions.none)
 
     @cached_property
@@ -133,9 +150,14 @@ class Side:
         return wide.T @ wide
 
     @property
+    def is_learnt(self) -> npt.NDArray[np.bool_]:
+        """The mask, all true where there is none."""
+        return np.ones(len(self.ordinals), np.bool_) if self.learnt is None else self.learnt
+
+    @property
     def learnt_rows(self) -> int:
         """How many rows events taught."""
-        return len(self.ordinals) if self.learnt is None else int(np.count_nonzero(self.learnt))
+        return int(np.count_nonzero(self.is_learnt))
 
     @cached_property
     def norms(self) -> npt.NDArray[np.float64]:
@@ -150,6 +172,14 @@ class Side:
         table[self.ordinals] = np.arange(len(self.ordinals), dtype=np.int32)
         return table
 
+    def lent_to(self, ordinals: npt.NDArray[np.uint32]) -> npt.NDArray[np.float64]:
+        """What is lent to the row of each ordinal, zeros where there is none. Shape (ordinals, width)."""
+        rows = self.rows(ordinals)
+        found = np.zeros((len(rows), self.factors.shape[1]))
+        if self.lent is not None:
+            found[rows >= 0] = self.lent[rows[rows >= 0]]
+        return found
+
     def rows(self, ordinals: npt.NDArray[np.uint32]) -> npt.NDArray[np.int32]:
         """Row of each ordinal, -1 for one that the model has not seen."""
         table = self._row_of
@@ -160,17 +190,74 @@ class Side:
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
-    """Factors of both sides and the manifest. talents.factors[t] · jobs.factors[j] is the dense score of a pair.
+class Fit:
+    """What one interest was learnt as: how, and the rows of both kinds."""
 
-    A talent's stored row equals a full solve of its whole history against the job factors, and so equals its fold-in
-    as long as nothing new happened.
-    """
-
-    manifest: Manifest
+    hyperparameters: Hyperparameters
     talents: Side
     jobs: Side
 
     def side(self, kind: Kind) -> Side:
         """The rows of one kind."""
         return self.talents if kind is Kind.TALENT else self.jobs
+
+
+@dataclass(frozen=True, eq=False)
+class ClientsInterest:
+    """Which talents clients want for which jobs.
+
+    talents, jobs: as in Model. suited_talents, suited_jobs: factors by content, see suitability; no rows without.
+    """
+
+    talents: Side
+    jobs: Side
+    suited_talents: Side
+    suited_jobs: Side
+
+    def suited(self, kind: Kind) -> Side:
+        """The factors by content of one kind."""
+        return self.suited_talents if kind is Kind.TALENT else self.suited_jobs
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """Factors of both sides and the manifest. talents.factors[t] · jobs.factors[j] is the dense score of a pair.
+
+    A talent's stored row equals a full solve of its whole history against the job factors, and so equals its fold-in
+    as long as nothing new happened.
+    clients: the clients' interest; then talents and jobs are the talents' own. None: they are learnt from everything.
+    """
+
+    manifest: Manifest
+    talents: Side
+    jobs: Side
+    clients: ClientsInterest | None = None
+
+    def side(self, kind: Kind) -> Side:
+        """The rows of one kind, of the talents' interest or the only one."""
+        return self.talents if kind is Kind.TALENT else self.jobs
+
+    def lends_to(self, kind: Kind) -> bool:
+        """Whether what subjects of a kind say of themselves counts in their lists."""
+        is_asked = kind is Kind.TALENT or self.clients is None  # lists of jobs, or of the only interest
+        return is_asked and self.manifest.hyperparameters.prior > 0 and self.side(kind).lent is not None
+
+    @property
+    def first(self) -> Fit:
+        """The talents' interest, or the only one."""
+        return Fit(self.manifest.hyperparameters, self.talents, self.jobs)
+
+    @property
+    def of_clients(self) -> Fit | None:
+        """The clients' interest, where it is one of its own."""
+        how, clients = self.manifest.of_clients, self.clients
+        return None if how is None or clients is None else Fit(how, clients.talents, clients.jobs)
+
+    def own(self, item_kind: Kind) -> Fit:
+        """The interest of who asks for a list of that kind; the only one where there is one."""
+        return self.first if item_kind is Kind.JOB else self.of_clients or self.first
+
+    def mutual(self, item_kind: Kind) -> Fit | None:
+        """The interest of those who are listed, or whose jobs are; None where there is one for both."""
+        clients = self.of_clients
+        return None if clients is None else clients if item_kind is Kind.JOB else self.first

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -231,6 +231,17 @@ class Lost(enum.Enum):
     GARBAGE = "garbage"  # something is there, but torn, altered, of another key or of another schema
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class CachedMutual:
+    """What the others wanted of a list's subject, see interest.Interest; and how much it counted."""
+
+    rows: npt.NDArray[np.int32]
+    weights: npt.NDArray[np.float64]
+    vector: npt.NDArray[np.float64]
+    suited: npt.NDArray[np.float64]
+    weight: float
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class CachedList:
     """One list as it was once computed: all that its order rests on besides the model, and its best by score.
@@ -238,6 +249,7 @@ class CachedList:
     made_at_ms: when. revision: all changes of items up to it are in it. basis: see kept_lists.basis.
     rows, weights, vector: the interest behind it, empty without one. traits: field, value and units of what an item may
     share with the subject; shared, units: the items that share something, ascending, and how much.
+    suited, mutual: what belongs to the interest where the clients have one of their own.
     best, scores: the best items by score that match and are eligible, in order, whatever the subject has done with
     them. is_whole: there were no more.
     """
@@ -255,6 +267,8 @@ class CachedList:
     best: npt.NDArray[np.uint32]
     scores: npt.NDArray[np.float64]
     is_whole: bool
+    suited: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    mutual: CachedMutual | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,8 @@ class Mode(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a caller may switch. mutual_weight and explore change nothing until their issues land."""
+    """What a caller may switch. mutual_weight: of the other side's interest; None is the setting's. explore changes
+    nothing until its issue lands."""
 
     placement: str | None = None
     mutual_weight: float | None = None

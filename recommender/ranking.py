@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 from pyroaring import BitMap
 
 from recommender.caching import Turn
@@ -20,6 +21,7 @@ from recommender.interest import Interest
 from recommender.kept_lists import KEPT_BEST, basis, best_of_kept, kept_from, list_key
 from recommender.mirror import Mirror
 from recommender.model import Ordinals
+from recommender.newcomers import NewRows, lent_to
 from recommender.nomination import best_of_nominees, count_for, vector_of
 from recommender.ports import CachedList, NomineeRequest, Nominees
 from recommender.query import ListQuery, Mode, Pins, Strategy
@@ -47,6 +49,9 @@ class Draft:
     key, revision, basis, turn: for the cache: what the list is kept under, the items' revision before the key was made,
     what a list without a vector rests on, and the turn to make the list.
     nominees, recall: of a vector index where it was asked, and what they are measured to hold once they were used.
+    mutual_weight: of the others' interest. subject_ordinal: where the model knows subjects of its kind by content.
+    said: features of a subject that the model has no
+    row of. newcomers: items that have none.
     """
 
     place: int
@@ -69,6 +74,10 @@ class Draft:
     turn: Turn | None = None
     nominees: Nominees | None = None
     recall: float | None = None
+    mutual_weight: float = 0.0
+    subject_ordinal: int | None = None
+    said: Sequence[str] = ()
+    newcomers: NewRows | None = None
     _terms: Terms | None = None
     _unanswered: dict[str, float] | None = None
 
@@ -113,7 +122,7 @@ class Draft:
             if found is not None:
                 return found
         if self.nominees is not None:
-            with_row = self.loaded.side(self.query.item_kind).with_row
+            with_row = self.loaded.lists_of(self.query.item_kind).with_row
             found = best_of_nominees(self.terms, candidates, self.nominees.ordinals, with_row, k, self.mirror, after)
             if found is not None:
                 self.recall = self.nominees.recall
@@ -204,13 +213,19 @@ def key_of(draft: Draft) -> str:
     query, item_kind = draft.query, draft.query.item_kind
     history = spoken_history(draft)
     ids = [query.subject_id or ""] if query.mode is Mode.SIMILAR else [event.id_of(item_kind) for event in history]
-    known = draft.mirror.ordinals_of(ids)
-    return list_key(list_identity(query), draft.loaded.model.manifest.version, history, known)
+    known = [draft.subject_ordinal, *draft.mirror.ordinals_of(ids)]
+    identity = list_identity(query)
+    if draft.loaded.model.clients is not None:
+        identity = f"{identity} {draft.mutual_weight!r}"
+    return list_key(identity, draft.loaded.model.manifest.version, history, known)
 
 
-def basis_of(draft: Draft) -> str:
-    """What a list without a vector rests on now."""
-    return basis(draft.traits, draft.mirror.revision, len(draft.mirror.eligible(draft.now_ms)) if draft.traits else 0)
+def basis_of(draft: Draft, *, by_interest: bool) -> str:
+    """What a list rests on now besides the history: all that its traits do, or what its subject says of itself."""
+    if by_interest:
+        return basis((), 0, 0, draft.said)
+    eligible = len(draft.mirror.eligible(draft.now_ms)) if draft.traits else 0
+    return basis(draft.traits, draft.mirror.revision, eligible, draft.said)
 
 
 def set_key(draft: Draft) -> None:
@@ -221,7 +236,7 @@ def set_key(draft: Draft) -> None:
 
 def set_basis(draft: Draft) -> None:
     """Note what a list without a vector rests on, before any of it is asked for."""
-    draft.basis = basis_of(draft)
+    draft.basis = basis_of(draft, by_interest=False)
 
 
 def to_keep(draft: Draft) -> CachedList | None:
@@ -231,10 +246,11 @@ def to_keep(draft: Draft) -> CachedList | None:
         return None
     everything = ordinals_from_bitmap(draft.chosen & draft.mirror.eligible(draft.now_ms))
     found = best(draft.terms, everything, KEPT_BEST, draft.mirror)
-    rests_on = "" if draft.known_snapshot.interest is not None else draft.basis
+    by_interest = draft.known_snapshot.interest is not None
+    rests_on = basis_of(draft, by_interest=True) if by_interest else draft.basis
     if draft.mirror.revision != draft.revision and key_of(draft) != draft.key:
         return None
-    if rests_on and basis_of(draft) != rests_on:
+    if rests_on and basis_of(draft, by_interest=by_interest) != rests_on:
         return None
     return kept_from(
         draft.known_snapshot,
@@ -244,6 +260,23 @@ def to_keep(draft: Draft) -> CachedList | None:
         revision=draft.revision,
         made_at_ms=draft.now_ms,
     )
+
+
+def row_of_subject(draft: Draft) -> int:
+    """The row that the model has of the subject, -1 for none."""
+    if draft.subject_ordinal is None:
+        return -1
+    side = draft.loaded.side(draft.query.subject_kind).side
+    return int(side.rows(np.array([draft.subject_ordinal], dtype=np.uint32))[0])
+
+
+def lent_to_subjects(drafts: Sequence[Draft]) -> npt.NDArray[np.float64] | None:
+    """What each subject's description lends it, of lists of one model and kind; None when nobody is lent anything."""
+    loaded, kind = drafts[0].loaded, drafts[0].query.subject_kind
+    if not loaded.model.lends_to(kind):
+        return None
+    ordinals = np.array([draft.subject_ordinal or 0 for draft in drafts], dtype=np.uint32)
+    return lent_to(loaded.side(kind).side, loaded.side(kind).newcomers, ordinals, [draft.said for draft in drafts])
 
 
 def own_row(draft: Draft) -> Interest:
@@ -271,11 +304,13 @@ def content_snapshot(draft: Draft) -> Snapshot:
 
 
 def _terms_of(draft: Draft) -> Terms:
-    snapshot, side = draft.known_snapshot, draft.loaded.side(draft.query.item_kind)
+    snapshot, kind = draft.known_snapshot, draft.query.item_kind
+    if snapshot.interest is not None and draft.query.mode is Mode.SIMILAR:
+        side = draft.loaded.side(kind)
+        return Terms(side.side, dense=(Dense("similarity", snapshot.interest.vector, side.inverse_norms),))
+    side = draft.loaded.lists_of(kind)
     if snapshot.interest is not None:
-        if draft.query.mode is Mode.SIMILAR:
-            return Terms(side.side, dense=(Dense("similarity", snapshot.interest.vector, side.inverse_norms),))
-        return side.terms_of(snapshot.interest)
+        return side.terms_of(snapshot.interest, draft.newcomers)
     shared = () if snapshot.content is None else (snapshot.content,)
     return Terms(side.side, sparse=shared, bias=(side.popularity,))
 
@@ -306,6 +341,8 @@ def nominee_request(draft: Draft, least: int) -> NomineeRequest | None:
     candidates, that goes by no interest or by likeness, or a page too deep."""
     query, interest = draft.query, draft.known_snapshot.interest
     if interest is None or query.mode is Mode.SIMILAR or len(draft.chosen) < least or not draft.is_searched:
+        return None
+    if len(draft.terms.dense) != 1:  # two interests: an index has the rows of one
         return None
     depth = query.first + 1 + (0 if query.after is None else query.after.rank)
     count = count_for(max(depth, DEPTH) if draft.is_reranked else depth)

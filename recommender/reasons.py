@@ -80,7 +80,13 @@ def told_to_profile() -> str:
 
 
 def reasons_for(
-    subject: Document | Profile | None, item: Document, acted_on: ActedOn | None, *, is_popular: bool, now_ms: int
+    subject: Document | Profile | None,
+    item: Document,
+    acted_on: ActedOn | None,
+    *,
+    is_popular: bool,
+    now_ms: int,
+    is_likely: bool = False,
 ) -> list[Reason]:
     """All that speaks for an item, most telling first. `subject` is None when nothing is known of it."""
     found = [
@@ -90,6 +96,7 @@ def reasons_for(
         _pay(subject, item),
         _level(subject, item) if subject is not None else None,
         _new(item, now_ms),
+        _likely(item) if is_likely else None,
         _popular(item) if is_popular else None,
     ]
     return [reason for reason in found if reason is not None]
@@ -168,6 +175,11 @@ def _new(item: Document, now_ms: int) -> Reason | None:
     days = (now_ms - since) // DAY_MS
     when = "today" if days == 0 else "yesterday" if days == 1 else f"{days} days ago"
     return Reason(ReasonKind.NEW, f"{'Posted' if isinstance(item, Job) else 'Joined'} {when}")
+
+
+def _likely(item: Document) -> Reason:
+    text = "The client is likely to answer" if isinstance(item, Job) else "Likely to be interested"
+    return Reason(ReasonKind.LIKELY_TO_ACCEPT, text)
 
 
 def _popular(item: Document) -> Reason:

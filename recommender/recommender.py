@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Sized
 from dataclasses import replace
 from functools import partial
 from typing import Final, TypeVar
@@ -17,16 +17,17 @@ import numpy as np
 from pyroaring import FrozenBitMap
 
 from recommender.caching import Caching, Turn
-from recommender.content import traits_from
+from recommender.content import as_document, traits_from
 from recommender.documents import Document, Kind, Side
 from recommender.eligibility import types_in_force
 from recommender.errors import CursorExpiredError, TandemError, UnavailableError
 from recommender.events import Event, EventType
 from recommender.explain import explain_pair, unknown_pair
 from recommender.fatigue import MOST_COUNTED
+from recommender.features import features_of
 from recommender.filters import JobFilter, TalentFilter
-from recommender.grounds import FetchedDocuments, ListContext, acted_on, is_popular, told
-from recommender.interest import interests_from_histories
+from recommender.grounds import FetchedDocuments, ListContext, acted_on, is_likely, is_popular, told
+from recommender.interest import MUTUAL_WEIGHT, Interest, OrdinalsOf, interests_from_histories
 from recommender.kept_lists import snapshot_from
 from recommender.mirror import Mirror
 from recommender.model import Model
@@ -58,14 +59,17 @@ from recommender.query import (
 )
 from recommender.ranking import (
     Draft,
+    basis_of,
     candidates_of,
     check_options,
     check_rebuilt,
     content_snapshot,
     cut_page,
     hidden_ids,
+    lent_to_subjects,
     nominee_request,
     own_row,
+    row_of_subject,
     set_basis,
     set_key,
     spoken_history,
@@ -109,6 +113,7 @@ class Recommender:
         vectors: VectorIndex | None = None,
         nominated_from: int = 1,
         steering: Steering | None = None,
+        mutual_weight: float = MUTUAL_WEIGHT,
     ) -> None:
         self._catalogue = catalogue
         self._events = events
@@ -121,6 +126,7 @@ class Recommender:
         self._clock_ms = clock_ms
         self._new_id = new_id
         self._steering = Steering() if steering is None else steering
+        self._mutual_weight = mutual_weight
 
     @property
     def model(self) -> Model:
@@ -205,7 +211,7 @@ class Recommender:
             return []
         asked = [query for query, _ in valid.values()]
         mirrors, histories = await asyncio.gather(
-            self._mirrors(asked, steering), self._histories(asked, impressions=steering.fatigue is not None)
+            self._mirrors(valid.values(), steering), self._histories(asked, impressions=steering.fatigue is not None)
         )
         drafts = []
         for place, (query, loaded) in valid.items():
@@ -222,8 +228,26 @@ class Recommender:
             draft.is_rebuilt = after is not None and found is None
             draft.steering, draft.impressions = steering, impressions
             draft.rules = rules_for(steering.rules, query, mirrors.get(query.subject_kind), now_ms)
+            asked_weight = query.options.mutual_weight
+            draft.mutual_weight = self._mutual_weight if asked_weight is None else asked_weight
+            if subject_id is not None and _is_known_by_content(query, loaded):
+                draft.subject_ordinal = mirrors[query.subject_kind].ordinals_of([subject_id])[0]
             drafts.append(draft)
+        await self._meet(drafts)
         return drafts
+
+    async def _meet(self, drafts: Sequence[Draft]) -> None:
+        """Take in the items that came after the models. A list that is paged goes on with those of its beginning."""
+        for draft in drafts:
+            kind = draft.query.item_kind
+            newcomers = draft.loaded.lists_of(kind).newcomers
+            if newcomers.is_behind(draft.mirror):
+                async with newcomers.turn:
+                    if newcomers.is_behind(draft.mirror):
+                        wanted = newcomers.wanted(draft.mirror)
+                        documents = await self.documents(kind, wanted)
+                        await _apart(bool(wanted), partial(newcomers.take, wanted, documents))
+            draft.newcomers = newcomers.rows if draft.snapshot is None else draft.snapshot.newcomers
 
     async def _prepare(self, drafts: Sequence[Draft], turns: int = SHARED_TURNS) -> None:
         """What each list's order rests on, and what matches: kept, made here, or made by whoever is making it already.
@@ -267,13 +291,14 @@ class Recommender:
         for draft, turn in zip(stale, await caching.take_turns([draft.key for draft in stale]), strict=True):
             draft.turn = turn
             held.append(turn)
+        await self._solve([draft for draft in stale if draft.leads])  # they are described already
 
     async def _take(self, drafts: Sequence[Draft], lists: Sequence[CachedList | None]) -> None:
         """Go on with what was kept where it still holds: without a vector, when what it rests on is as it was."""
         kept = [(draft, found) for draft, found in zip(drafts, lists, strict=True) if found is not None]
         await self._describe([draft for draft, found in kept if found.basis])
         for draft, found in kept:
-            if not found.basis or found.basis == draft.basis:
+            if not found.basis or found.basis == basis_of(draft, by_interest=len(found.vector) > 0):
                 draft.snapshot = snapshot_from(found)
         for draft in drafts:
             draft.turn = None
@@ -290,8 +315,11 @@ class Recommender:
 
     async def _begin(self, drafts: Sequence[Draft]) -> None:
         """The interest, or else the traits, of each list's subject."""
+        strangers = [draft for draft in drafts if _is_stranger(draft)]
+        await self._describe(strangers)
         await self._solve(drafts)
-        await self._describe([draft for draft in drafts if draft.snapshot is None])
+        known = [draft for draft in drafts if draft.snapshot is None and not _is_stranger(draft)]
+        await self._describe(known)
 
     async def _checked(self, query: ListQuery) -> LoadedModel:
         """The model to rank a valid query with. Raises BadInputError, NoModelError, CursorExpiredError."""
@@ -303,12 +331,19 @@ class Recommender:
         loaded = self._versions.loaded(version)
         return loaded if loaded is not None else await asyncio.to_thread(self._versions.load, version)
 
-    async def _mirrors(self, queries: Iterable[ListQuery], steering: Steering) -> dict[Kind, Mirror]:
-        kinds = {query.item_kind for query in queries}
+    async def _mirrors(
+        self, queries: Collection[tuple[ListQuery, LoadedModel]], steering: Steering
+    ) -> dict[Kind, Mirror]:
+        kinds = {query.item_kind for query, _ in queries}
         kinds |= {
             query.subject_kind
-            for query in queries
-            if query.subject_id and (query.subject_kind is Kind.JOB or needs_subject(steering.rules, query))
+            for query, loaded in queries
+            if query.subject_id
+            and (
+                query.subject_kind is Kind.JOB
+                or needs_subject(steering.rules, query)
+                or _is_known_by_content(query, loaded)
+            )
         }
         wanted = sorted(kinds, key=lambda kind: kind.value)
         mirrors = dict(zip(wanted, await asyncio.gather(*map(self._catalogue.mirror, wanted)), strict=True))
@@ -343,17 +378,37 @@ class Recommender:
 
     async def _solve(self, drafts: Sequence[Draft]) -> None:
         """Snapshots of the lists whose subject has a vector."""
-        groups: dict[tuple[Kind, LoadedModel], list[Draft]] = defaultdict(list)
+        groups: dict[tuple[Kind, LoadedModel, float], list[Draft]] = defaultdict(list)
         for draft in drafts:
-            groups[draft.query.item_kind, draft.loaded].append(draft)
-        for (kind, loaded), group in groups.items():
+            groups[draft.query.item_kind, draft.loaded, draft.mutual_weight].append(draft)
+        for (kind, loaded, mutual_weight), group in groups.items():
             histories = [spoken_history(draft) for draft in group]
-            solve = partial(interests_from_histories, histories, kind, loaded.model, group[0].mirror.ordinals_of)
+            ordinals_of = group[0].mirror.ordinals_of
+
+            def solve(
+                histories: Sequence[Sequence[Event]] = histories,
+                kind: Kind = kind,
+                loaded: LoadedModel = loaded,
+                group: Sequence[Draft] = group,
+                ordinals_of: OrdinalsOf = ordinals_of,
+                mutual_weight: float = mutual_weight,
+            ) -> list[Interest]:
+                return interests_from_histories(
+                    histories,
+                    kind,
+                    loaded.model,
+                    ordinals_of,
+                    lent_to_subjects(group),
+                    mutual_weight=mutual_weight,
+                    subjects=[draft.subject_ordinal for draft in group],
+                )
+
             is_long = len(group) > INLINE_LISTS or sum(map(len, histories)) > INLINE_EVENTS
             for draft, folded in zip(group, await _apart(is_long, solve), strict=True):
                 interest = own_row(draft) if draft.query.mode is Mode.SIMILAR else folded
                 if not interest.is_silent:
-                    draft.snapshot = Snapshot(Strategy.COLLABORATIVE, interest)
+                    acted = len(interest.rows) or draft.query.mode is Mode.SIMILAR
+                    draft.snapshot = Snapshot(Strategy.COLLABORATIVE if acted else Strategy.CONTENT, interest)
 
     async def _describe(self, drafts: Sequence[Draft]) -> None:
         """Traits of the subjects without a vector: of their documents, of a profile itself."""
@@ -369,6 +424,8 @@ class Recommender:
                 query.profile if query.subject_id is None else documents.by_key(query.subject_kind, query.subject_id)
             )
             draft.traits = traits_from(known)
+            if known is not None and _is_stranger(draft):
+                draft.said = features_of(as_document(known))
             set_basis(draft)
 
     async def _documents(
@@ -444,7 +501,7 @@ class Recommender:
     def _page(self, draft: Draft, total: int, ordinals: Sequence[int], scores: Sequence[float]) -> RankedPage:
         query, pins, snapshot = draft.query, draft.pins, draft.known_snapshot
         digest = position_digest(query, snapshot)
-        self._snapshots.put(pins, digest, snapshot)
+        self._snapshots.put(pins, digest, replace(snapshot, newcomers=draft.newcomers))
         prefix_recall = None if snapshot.prefix is None else snapshot.prefix.recall
         recall = min((one for one in (draft.recall, prefix_recall) if one is not None), default=None)
         has_next, ordinals = len(ordinals) > query.first, ordinals[: query.first]
@@ -490,7 +547,10 @@ class Recommender:
                 continue
             best = next(acted_on(naming, context.query, subject, documents), None)
             popular = is_popular(context, item.ordinal)
-            answers.append(reasons_for(subject, document, best, is_popular=popular, now_ms=context.as_of_ms))
+            (likely,) = is_likely(context, np.array([item.ordinal], dtype=np.uint32))
+            answers.append(
+                reasons_for(subject, document, best, is_popular=popular, is_likely=likely, now_ms=context.as_of_ms)
+            )
         return answers
 
     async def facets(
@@ -565,7 +625,7 @@ class Recommender:
         draft = drafts[0]
         await self._choose(drafts)
         acted = () if draft.known_snapshot.interest is None else draft.known_snapshot.interest.rows
-        side_ordinals = draft.loaded.side(query.item_kind).side.ordinals
+        side_ordinals = draft.loaded.lists_of(query.item_kind).side.ordinals
         named = {query.item_kind: side_ordinals[np.asarray(acted, dtype=np.int64)].tolist()}
         history = await self._documents(named, ())
         item, subject = (job, talent) if is_talents else (talent, job)
@@ -585,6 +645,23 @@ def _is_long(drafts: Sequence[Draft], candidates: Sequence[Sized]) -> bool:
     """Whether cutting these pages takes longer than the event loop may be kept; a page of a kept list takes 0.1 ms."""
     searched = [len(among) for draft, among in zip(drafts, candidates, strict=True) if draft.is_searched]
     return len(searched) > INLINE_LISTS or len(drafts) > INLINE_PAGES or sum(searched) > INLINE_CANDIDATES
+
+
+def _is_lent(query: ListQuery, loaded: LoadedModel) -> bool:
+    """Whether what the subject of a list says of itself counts in it."""
+    return query.mode is Mode.RECOMMENDED and loaded.model.lends_to(query.subject_kind)
+
+
+def _is_known_by_content(query: ListQuery, loaded: LoadedModel) -> bool:
+    """Whether the row of the subject itself counts in a list, besides its history."""
+    return _is_lent(query, loaded) or (query.mode is Mode.RECOMMENDED and loaded.model.clients is not None)
+
+
+def _is_stranger(draft: Draft) -> bool:
+    """Whether the subject's own words are needed: they would count, and the model does not know them."""
+    if not _is_lent(draft.query, draft.loaded):
+        return False
+    return not row_of_subject(draft) >= 0
 
 
 def _is_missing(mirror: Mirror, document_id: str) -> bool:

@@ -21,14 +21,15 @@ FLOAT32_TINY: Final = 2.0**-120  # above what underflow can lose in one product 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dense:
-    """An inner product with every row of the side, times `scale` of the row (None: 1). Items without a row get 0.
+    """An inner product with every row of a side, times `scale` of the row (None: 1). Items without a row get 0.
 
-    Shapes: vector (width,), scale (rows,).
+    Shapes: vector (width,), scale (rows,). side: whose rows; None for the list's own.
     """
 
     name: str
     vector: npt.NDArray[np.float64]
     scale: npt.NDArray[np.float64] | None = None
+    side: Side | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +69,12 @@ def contributions(terms: Terms, ordinals: Ordinals) -> list[Scores]:
     """Each term's value for each item, in the order of `terms.names`; their sum in that order is the score."""
     rows = terms.side.rows(ordinals)
     return [
-        *(_dense_exact(term, terms.side, rows) for term in terms.dense),
+        *(
+            _dense_exact(term, terms.side, rows)
+            if term.side is None
+            else _dense_exact(term, term.side, term.side.rows(ordinals))
+            for term in terms.dense
+        ),
         *(_sparse_at(term, ordinals) for term in terms.sparse),
         *(_by_row(term.values, rows) for term in terms.bias),
     ]
@@ -92,11 +98,11 @@ def approximate(terms: Terms, ordinals: Ordinals) -> tuple[Scores, float]:
     what happens in float64 as well. Without dense terms both are the same sums: the bound is 0. Beside other terms the
     float64 sums themselves round, each to within u·|sum|, and those terms may be much larger than the products.
     """
-    side = terms.side
-    rows = side.rows(ordinals)
+    own_rows = terms.side.rows(ordinals)
     total = np.zeros(len(ordinals))
     margin = 0.0
     for term in terms.dense:
+        side, rows = (terms.side, own_rows) if term.side is None else (term.side, term.side.rows(ordinals))
         length = float(np.sqrt(np.sum(term.vector * term.vector)))
         if length == 0.0 or not len(side.ordinals):
             continue
@@ -110,8 +116,8 @@ def approximate(terms: Terms, ordinals: Ordinals) -> tuple[Scores, float]:
     for sparse in terms.sparse:
         total += _sparse_at(sparse, ordinals)
     for bias in terms.bias:
-        total += _by_row(bias.values, rows)
-    others = len(terms.sparse) + len(terms.bias)
+        total += _by_row(bias.values, own_rows)
+    others = max(len(terms.dense) - 1, 0) + len(terms.sparse) + len(terms.bias)
     if margin > 0.0 and others and len(total):
         margin += 4 * (others + 1) * FLOAT64_UNIT * max(float(total.max()), -float(total.min()), 0.0)
     return total, margin

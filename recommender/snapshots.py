@@ -11,6 +11,7 @@ from recommender.content import WeightedTrait
 from recommender.errors import BadInputError
 from recommender.interest import Interest
 from recommender.model import Ordinals
+from recommender.newcomers import NewRows
 from recommender.ports import CachedList
 from recommender.query import ListQuery, Pins, Position, Strategy
 from recommender.retrieval import After
@@ -39,6 +40,7 @@ class Snapshot:
     interest: with COLLABORATIVE, of a history; vector alone counts for a similar list (then rows are empty).
     traits, content: what an item may share with the subject, and what each item did share when the list began.
     kept: the list as it is cached, where it is: its best are known.
+    newcomers: items that had come after the model when the list began, and what they are like.
     """
 
     strategy: Strategy
@@ -47,6 +49,7 @@ class Snapshot:
     content: Sparse | None = None
     prefix: Prefix | None = None
     kept: CachedList | None = None
+    newcomers: NewRows | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -56,7 +59,10 @@ class Snapshot:
         So is shared content: every job that is posted adds to it, and would end every list of another process.
         """
         prefix = b"" if self.prefix is None else self.prefix.ordinals.tobytes()
-        return _digest(repr((self.strategy, self.traits)).encode() + prefix)
+        told: tuple[object, ...] = (self.strategy, self.traits)
+        if self.interest is not None and self.interest.mutual is not None:
+            told = (*told, self.interest.mutual_weight)
+        return _digest(repr(told).encode() + prefix)
 
     @property
     def content_bytes(self) -> int:

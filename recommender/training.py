@@ -11,9 +11,21 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from recommender.als import OnIteration, fit, fit_jobs, side_of
+from recommender.als import OnIteration, fit, fit_jobs, fold_in_many, side_of
+from recommender.baselines import Neighbours as NearBy
 from recommender.baselines import Popularity, Scorer, item_knn, rp3beta
-from recommender.blend import ALONE, Blended, FoldedIn, fit_neighbours, popularity_weight, scale_of
+from recommender.blend import (
+    ALONE,
+    Blended,
+    Content,
+    FoldedIn,
+    fit_neighbours,
+    near_in_content,
+    popularity_weight,
+    scale_of,
+    voiced,
+    weighed_content,
+)
 from recommender.cold_start import alike, content_rows, places_in, widened
 from recommender.documents import Kind
 from recommender.errors import BadInputError
@@ -25,17 +37,28 @@ from recommender.splits import Split
 
 
 def contenders(
-    split: Split, recipe: Recipe, *, seed: int = SEED, on_iteration: OnIteration | None = None
+    split: Split,
+    recipe: Recipe,
+    *,
+    seed: int = SEED,
+    on_iteration: OnIteration | None = None,
+    content: Content | None = None,
 ) -> dict[str, Callable[[], Scorer]]:
     """The algorithms of a comparison, each to be learnt from the split's train part when its turn comes.
 
-    "als" is the factors of the recipe alone, "served" everything that it says; they share one fit.
+    "als" is the factors of the recipe alone, "served" everything that it says; they share one fit. "content" is
+    neighbours by content alone, where jobs are described.
     """
-    return contenders_both_ways(split, recipe, seed=seed, on_iteration=on_iteration)[Kind.JOB]
+    return contenders_both_ways(split, recipe, seed=seed, on_iteration=on_iteration, content=content)[Kind.JOB]
 
 
 def contenders_both_ways(
-    split: Split, recipe: Recipe, *, seed: int = SEED, on_iteration: OnIteration | None = None
+    split: Split,
+    recipe: Recipe,
+    *,
+    seed: int = SEED,
+    on_iteration: OnIteration | None = None,
+    content: Content | None = None,
 ) -> dict[Kind, dict[str, Callable[[], Scorer]]]:
     """The algorithms that list jobs for talents, and those that list talents for jobs; all share one fit.
 
@@ -44,6 +67,12 @@ def contenders_both_ways(
     matrix = affinity(split.train, recipe.half_life_days, split.train.newest_ms, recipe.emphasis)
     hyper = resolve(recipe, matrix, seed)
     fitted: dict[Kind, FoldedIn] = {}
+    near_by: dict[Kind, sp.csr_matrix | None] = {}
+
+    def near(kind: Kind) -> sp.csr_matrix | None:
+        if kind not in near_by:
+            near_by[kind] = near_in_content(content, kind, matrix if kind is Kind.JOB else matrix.T.tocsr())
+        return near_by[kind]
 
     def factors(kind: Kind) -> FoldedIn:
         if kind not in fitted:
@@ -57,18 +86,26 @@ def contenders_both_ways(
     def served_jobs() -> Blended:
         alone = factors(Kind.JOB)
         rows, typical = fit_neighbours(matrix, alone.jobs, hyper, recipe, seed)
-        return Blended(alone.with_popularity(popularity_weight(typical, recipe.neighbours, recipe.popularity)), rows)
+        prior = popularity_weight(typical, recipe.neighbours, recipe.popularity)
+        return Blended(alone.with_popularity(prior), rows, weighed_content(near(Kind.JOB), alone, recipe.content, seed))
 
     def served_talents() -> Blended:
         alone = factors(Kind.TALENT)
         rows, _ = fit_neighbours(alone.history, alone.jobs, hyper, recipe, seed)
-        return Blended(FoldedIn(alone.history, alone.jobs, replace(hyper, neighbours=hyper.talent_neighbours)), rows)
+        return Blended(
+            FoldedIn(alone.history, alone.jobs, replace(hyper, neighbours=hyper.talent_neighbours)),
+            rows,
+            weighed_content(near(Kind.TALENT), alone, recipe.talent_content, seed),
+        )
 
     def of(kind: Kind, history: sp.csr_matrix, served: Callable[[], Scorer]) -> dict[str, Callable[[], Scorer]]:
+        described = content is not None and kind in content and content[kind].nnz > 0
+        by_content: dict[str, Callable[[], Scorer]] = {"content": lambda: NearBy(voiced(history), near(kind))}
         return {
             "popularity": lambda: Popularity(history),
             "item_knn": lambda: item_knn(history),
             "rp3beta": lambda: rp3beta(history),
+            **(by_content if described else {}),
             "als": lambda: factors(kind).with_popularity(ALONE),
             "served": served,
         }
@@ -126,11 +163,26 @@ def train(
     talent_side = Side(talent_ordinals[talents], talent_factors, of_talents, Neighbours.of(near_talents))
     job_side = Side(job_ordinals[jobs], job_factors, of_jobs, Neighbours.of(near_jobs))
     if described is not None:
-        job_side, weight = _with_content(job_side, described[Kind.JOB], matrix, hyper, hyper.neighbours, seed)
+        job_side, weight = _with_content(
+            job_side, described[Kind.JOB], matrix, hyper, hyper.neighbours, hyper.content, seed
+        )
         talent_side, talent_weight = _with_content(
-            talent_side, described[Kind.TALENT], matrix.T.tocsr(), hyper, hyper.talent_neighbours, seed
+            talent_side,
+            described[Kind.TALENT],
+            matrix.T.tocsr(),
+            hyper,
+            hyper.talent_neighbours,
+            hyper.talent_content,
+            seed,
         )
         hyper = replace(hyper, neighbours=weight, talent_neighbours=talent_weight)
+        if talent_side.lent is not None:
+            learnt = np.flatnonzero(talent_side.is_learnt)
+            talent_factors = talent_side.factors.copy()
+            talent_factors[learnt] = fold_in_many(
+                side_of(job_factors), matrix, hyper, talent_side.lent[learnt].astype(np.float64)
+            )
+            talent_side = replace(talent_side, factors=talent_factors)
     return Model(
         manifest=Manifest(
             version=version_of(trained_at_ms, nonce),
@@ -147,20 +199,27 @@ def train(
 
 
 def _with_content(
-    side: Side, items: DescribedItems, history: sp.csr_matrix, hyper: Hyperparameters, weight: float, seed: int
+    side: Side,
+    items: DescribedItems,
+    history: sp.csr_matrix,
+    hyper: Hyperparameters,
+    weight: float,
+    content: float,
+    seed: int,
 ) -> tuple[Side, float]:
     """The side with what its items say of themselves, and the weight of neighbours in its lists from now on.
 
-    history: subjects × the side's rows. Where neighbours by behaviour have no weight, those by content stand alone.
+    history: subjects × the side's rows. weight, content: of neighbours by behaviour and by content. Where those
+    by behaviour have no weight, those by content stand alone.
     """
     itself = places_in(side.ordinals, items.ordinals)
-    likeness = alike(items.rows, items.at(side.ordinals), itself)
+    likeness = alike(items.rows, items.at(side.ordinals).T.tocsr(), itself)
     if not likeness.nnz:
         return side, weight
-    scale, _ = scale_of(content_rows(likeness, itself), history, side, hyper, seed)
+    scale, _ = scale_of(content_rows(likeness, itself), history, side, replace(hyper, popularity=0.0), seed)
     if weight == 0:
         side, weight = replace(side, neighbours=Neighbours.none()), 1.0
-    return widened(side, items, likeness, scale / weight, hyper.content), weight
+    return widened(side, items, likeness, scale / weight, content), weight
 
 
 def _rows_in_order(ordinals: Ordinals, counts: npt.NDArray[np.integer]) -> npt.NDArray[np.intp]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
@@ -18,6 +18,7 @@ from recommender.errors import CursorExpiredError, ModelRefusedError, NoModelErr
 from recommender.interest import Interest
 from recommender.model import Model, Side
 from recommender.neighbours import neighbour_term
+from recommender.newcomers import Newcomers, NewRows
 from recommender.nomination import rows_for
 from recommender.ports import ModelStore, VectorRows
 from recommender.scoring import Bias, Dense, Scores, Terms
@@ -32,16 +33,64 @@ class LoadedSide:
     """One side and what is derived from it once.
 
     prior_weight: what popularity adds at most to a score by interest. neighbour_weight: of the neighbour sum in it.
+    history_weight: of the vector in it. suited: factors by content that belong to the interest.
+    mutual: what the others' interest adds to the score, mutual_scale what its score is worth in that of this one.
     """
 
     side: Side
     prior_weight: float = 0.0
     neighbour_weight: float = 0.0
+    history_weight: float = 1.0
+    suited: Side | None = None
+    mutual: LoadedSide | None = None
+    mutual_scale: float = 0.0
 
-    def terms_of(self, interest: Interest) -> Terms:
-        """The score of a list by interest: the factors' product, what the history's neighbours add, and the prior."""
-        near = (neighbour_term(interest, self.side, self.neighbour_weight),) if self.has_neighbours else ()
-        return Terms(self.side, dense=(Dense("interest", interest.vector),), sparse=near, bias=self.prior)
+    def terms_of(self, interest: Interest, newcomers: NewRows | None = None) -> Terms:
+        """The score of a list by interest: the factors' product, what the history's neighbours add, and the prior.
+
+        newcomers: items without a row that have a score all the same.
+        """
+        near = [neighbour_term(interest, self.side, self.neighbour_weight)] if self.has_neighbours else []
+        if newcomers is not None and len(newcomers.ordinals):
+            near.append(newcomers.term(interest, self.neighbour_weight * self.side.descriptions.strength))
+        return Terms(self.side, dense=self.dense_of(interest), sparse=tuple(near), bias=self.prior)
+
+    def dense_of(self, interest: Interest) -> tuple[Dense, ...]:
+        """The products in a score by interest, those of `tables` that say anything, in their order."""
+        return (*self._dense(interest, 1.0, ""), *self.mutual_of(interest))
+
+    @cached_property
+    def tables(self) -> dict[str, Side]:
+        """Whose rows the products of a score are with, by name of the term."""
+        found = {"interest": self.side} if self.history_weight > 0 else {}
+        if self.suited is not None:
+            found["suited"] = self.suited
+        if self.mutual is not None:
+            found |= {f"mutual {name}": side for name, side in self.mutual.tables.items()}
+        return found
+
+    def _dense(self, interest: Interest, scale: float, whose: str, side: Side | None = None) -> list[Dense]:
+        """The products of an interest: with what was learnt of items' histories, and of what they say of themselves."""
+        found = []
+        weight = scale * self.history_weight
+        if weight > 0:
+            vector = interest.vector if weight == 1.0 else weight * interest.vector
+            found.append(Dense(f"{whose}interest", vector, side=side))
+        if self.suited is not None and len(interest.suited):
+            found.append(Dense(f"{whose}suited", scale * interest.suited, side=self.suited))
+        return found
+
+    def mutual_of(self, interest: Interest) -> tuple[Dense, ...]:
+        """What the others' interest adds: its products alone, so that a list stays one inner product."""
+        scale = interest.mutual_weight * self.mutual_scale
+        if self.mutual is None or interest.mutual is None or scale == 0.0:
+            return ()
+        return tuple(self.mutual._dense(interest.mutual, scale, "mutual ", self.mutual.side))
+
+    @cached_property
+    def newcomers(self) -> Newcomers:
+        """Items that came after the model, as far as this process has met them."""
+        return Newcomers(self.side)
 
     @property
     def has_neighbours(self) -> bool:
@@ -63,8 +112,11 @@ class LoadedSide:
 
     @cached_property
     def with_row(self) -> BitMap:
-        """Ordinals that have a row."""
-        return BitMap(self.side.ordinals)
+        """Ordinals that have a row in any of its terms."""
+        found = BitMap(self.side.ordinals)
+        if self.suited is not None:
+            found |= BitMap(self.suited.ordinals)
+        return found if self.mutual is None else found | self.mutual.with_row
 
     @cached_property
     def inverse_norms(self) -> Scores:
@@ -104,13 +156,49 @@ class LoadedModel:
         return LoadedSide(self.model.jobs, hyper.popularity, hyper.neighbours)
 
     def side(self, kind: Kind) -> LoadedSide:
-        """The side of one kind."""
+        """The side of one kind, of the talents' interest or the only one."""
         return self.talents if kind is Kind.TALENT else self.jobs
+
+    def lists_of(self, kind: Kind) -> LoadedSide:
+        """What lists of one kind go by: the interest of who asks, and what the others' adds to it."""
+        if self.model.clients is None:
+            return self.side(kind)
+        return self._listed_jobs if kind is Kind.JOB else self._listed_talents
+
+    @cached_property
+    def _listed_jobs(self) -> LoadedSide:
+        return replace(self.jobs, mutual=self._of_clients(Kind.JOB), mutual_scale=self._mutual_scale(Kind.JOB))
+
+    @cached_property
+    def _listed_talents(self) -> LoadedSide:
+        mutual_scale = self._mutual_scale(Kind.TALENT)
+        return replace(self._of_clients(Kind.TALENT), mutual=self.talents, mutual_scale=mutual_scale)
+
+    def _of_clients(self, kind: Kind) -> LoadedSide:
+        """The clients' side of one kind. Its score of talents has neighbours; none of the two has a prior."""
+        fit, clients = self.model.of_clients, self.model.clients
+        if fit is None or clients is None:
+            raise RuntimeError("the clients have no interest of their own")
+        hyper = fit.hyperparameters
+        return LoadedSide(
+            fit.side(kind),
+            neighbour_weight=hyper.history * hyper.talent_neighbours if kind is Kind.TALENT else 0.0,
+            history_weight=hyper.history,
+            suited=clients.suited(kind),
+        )
+
+    def _mutual_scale(self, kind: Kind) -> float:
+        """What one of the others' score is worth in the score of who asks, so that both are worth the same log-odds."""
+        mutual = self.model.mutual(kind)
+        if mutual is None:
+            return 0.0
+        (own, _), (other, _) = (fit.hyperparameters.calibration_of(kind) for fit in (self.model.own(kind), mutual))
+        return other / own if own > 0 else 0.0
 
     def vector_rows(self, kind: Kind) -> VectorRows:
         """What a vector index of one kind is made of: the score by interest, but for neighbours."""
-        others = self.model.side(Kind.JOB if kind is Kind.TALENT else Kind.TALENT)
-        side = self.side(kind)
+        others = self.model.own(kind).side(Kind.JOB if kind is Kind.TALENT else Kind.TALENT)
+        side = self.lists_of(kind)
         return rows_for(side.side, [bias.values for bias in side.prior], others)
 
 
@@ -156,8 +244,9 @@ class Versions:
             except ModelRefusedError:
                 self._refused = (version, now_ms)
                 raise
-            loaded.talents.warm()
-            loaded.jobs.warm()
+            for kind in Kind:
+                loaded.side(kind).warm()
+                loaded.lists_of(kind).warm()
             if self._serving is not None:
                 self._keep(self._serving)
             self._serving, self._refused = loaded, None

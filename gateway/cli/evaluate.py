@@ -13,12 +13,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from gateway.cli.compared import Comparison, document_of, print_comparison
+from gateway.cli.describing import read_features
 from gateway.report.page import page
 from recommender.errors import BadInputError
 
 if TYPE_CHECKING:
     from gateway.tuned import Tuned
     from gateway.wiring import Stores
+    from recommender.blend import Content
     from recommender.comparison import Described
     from recommender.documents import Kind
     from recommender.evaluation import ServedRow
@@ -108,12 +110,13 @@ def compare(
     tuned: Tuned | None = None,
     described: Mapping[Kind, Described] | None = None,
     learning: bool = False,
+    content: Content | None = None,
 ) -> Comparison:
     """Choose hyper-parameters on the older part of the log, and measure every algorithm on the newer, both ways.
 
     today: lists served today by what they hold, measured beside ours as "against"; those of talents have talents and
     jobs in each other's place. tuned: found by `tandem tune`, instead of a choice. described: see `describe_items`.
-    learning: measure the learning curve, too, for the report.
+    learning: measure the learning curve, too, for the report. content: what the table's talents and jobs say.
     """
     from recommender.comparison import compare_one_way
     from recommender.documents import Kind
@@ -123,8 +126,8 @@ def compare(
     from recommender.training import contenders_both_ways
 
     split = split_events(table, seed=seed)
-    recipe = recipe_for(split.train, tuned, seed, shown)
-    algorithms = contenders_both_ways(split, recipe, seed=seed)
+    recipe = recipe_for(split.train, tuned, seed, shown, content)
+    algorithms = contenders_both_ways(split, recipe, seed=seed, content=content)
     directions = {}
     for kind, parts in ((Kind.JOB, split), (Kind.TALENT, split.transposed())):
         trial = build_trial(parts, seed=seed)
@@ -149,6 +152,7 @@ def compare(
             of_jobs.segment_k,
             seed,
             lambda done, of: shown.show("Learning from less", done, of),
+            content,
         )
     return Comparison(split, recipe, directions, points)
 
@@ -168,7 +172,9 @@ async def describe_items(stores: Stores, table: EventTable, shown: Steps) -> dic
     return described
 
 
-def recipe_for(past: EventTable, tuned: Tuned | None, seed: int, shown: Steps) -> Recipe:
+def recipe_for(
+    past: EventTable, tuned: Tuned | None, seed: int, shown: Steps, content: Content | None = None
+) -> Recipe:
     """What `tandem tune` found, for this part of the log, or else a choice on it."""
     from recommender.choice import choose_recipe
     from recommender.interactions import affinity
@@ -177,7 +183,7 @@ def recipe_for(past: EventTable, tuned: Tuned | None, seed: int, shown: Steps) -
     if tuned is not None:
         return brought_over(tuned.recipe, tuned.formula, default_recipe(affinity(past, None, None)))
     step = "Choosing hyper-parameters"
-    recipe = choose_recipe(past, seed=seed, on_trial=lambda done, of: shown.show(step, done, of))
+    recipe = choose_recipe(past, seed=seed, on_trial=lambda done, of: shown.show(step, done, of), content=content)
     shown.end(step)
     return recipe
 
@@ -283,7 +289,10 @@ async def _evaluate(
             table, _ = await read_events(opened, as_of_ms, shown)
             described = await describe_items(opened, table, shown)
             tuned = None if defaults else tuned_or_none(opened.models.path, Console(stderr=True))
-            comparison = await asyncio.to_thread(compare, table, ks, seed, shown, served, tuned, described, learning)
+            content = (await read_features(opened, shown)).of(table)
+            comparison = await asyncio.to_thread(
+                compare, table, ks, seed, shown, served, tuned, described, learning, content
+            )
     if not comparison.metrics:
         raise BadInputError(
             "nothing can be measured: no talent with a history has a new, known job in the newest fifth of the log; "
@@ -324,7 +333,7 @@ def command(
     seed: Annotated[int, typer.Option(min=0, help="Of everything drawn by chance.")] = 42,
     defaults: Annotated[bool, typer.Option("--defaults", help="Ignore what `tandem tune` found.")] = False,
 ) -> None:
-    """Compare popularity, item-kNN, RP3beta, ALS and the served blend on your own log, by time; publish nothing."""
+    """Compare popularity, item-kNN, RP3beta, content, ALS and the served blend on your own log, by time; publish nothing."""
     import orjson
 
     from recommender.documents import Kind

@@ -87,6 +87,7 @@ async def _export(
                 exclude=Exclude(exclude.value),
                 as_of_ms=as_of_ms,
                 workers=os.cpu_count() or 1,
+                mutual_weight=settings.mutual_weight,
                 on_progress=lambda done, of: shown.show(f"Lists for {everyone.value}", done, of),
             )
             async with aclosing(made) as chunks:

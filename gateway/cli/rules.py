@@ -206,6 +206,7 @@ async def _compare(
                 clock_ms=lambda: now_ms,
                 new_id=lambda: "",
                 steering=steering_of(settings, rules),
+                mutual_weight=settings.mutual_weight,
             )
             await asyncio.to_thread(recommender.refresh_model)
             pages.append(await recommender.lists(queries))

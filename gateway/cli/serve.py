@@ -105,6 +105,7 @@ def build_services(stores: Stores, rules: RulesFile | None = None) -> Services:
         vectors=stores.vectors,
         nominated_from=stores.settings.knn_from,
         steering=steering_of(stores.settings, () if rules is None else rules.rules),
+        mutual_weight=stores.settings.mutual_weight,
     )
     return Services(
         recommender=recommender,

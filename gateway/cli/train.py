@@ -61,7 +61,7 @@ async def train_and_publish(
     from recommender.interactions import affinity
     from recommender.recipe import carried_over
     from recommender.splits import split_events
-    from recommender.training import train
+    from recommender.two_sides import train_both_sides
 
     console = console or Console()
     metrics: Mapping[str, Mapping[str, float]] = {}
@@ -71,16 +71,17 @@ async def train_and_publish(
         talent_ordinals = await _ordinals(stores, Kind.TALENT, table.talent_ids)
         job_ordinals = await _ordinals(stores, Kind.JOB, table.job_ids)
         tuned = None if defaults else tuned_or_none(stores.models.path, console)
+        features = await read_features(stores, shown)
+        content = features.of(table)
         if evaluate:
             described = await describe_items(stores, table, shown)
-            comparison = await asyncio.to_thread(compare, table, KS, seed, shown, None, tuned, described, True)
+            comparison = await asyncio.to_thread(compare, table, KS, seed, shown, None, tuned, described, True, content)
             past, recipe, metrics = comparison.split.train, comparison.recipe, comparison.metrics
         else:
             past = split_events(table, seed=seed).train
-            recipe = await asyncio.to_thread(recipe_for, past, tuned, seed, shown)
-        features = await read_features(stores, shown)
+            recipe = await asyncio.to_thread(recipe_for, past, tuned, seed, shown, content)
         model = await asyncio.to_thread(
-            train,
+            train_both_sides,
             table,
             carried_over(recipe, affinity(past, None, None), affinity(table, None, None)),
             talent_ordinals=talent_ordinals,
@@ -92,7 +93,7 @@ async def train_and_publish(
             seed=seed,
             metrics=metrics,
             on_iteration=lambda done, of: shown.show("Training", done, of),
-            described=features,
+            described=features.items,
         )
         refusal = None
         if gate:
@@ -177,7 +178,7 @@ def _print_model(stores: Stores, model: Model, console: Console) -> None:
         f"{hyper.factors} factors, regularization {hyper.regularization:.4g}, "
         f"alpha {hyper.alpha:.4g}, {hyper.iterations} iterations, {decay}, "
         f"popularity {hyper.popularity:.4g}; neighbours {hyper.neighbours:g} in lists of jobs, "
-        f"{hyper.talent_neighbours:g} in lists of talents, by content {hyper.content:g}.",
+        f"{hyper.talent_neighbours:g} in lists of talents, by content {hyper.content:g} and {hyper.talent_content:g}.",
         highlight=False,
         markup=False,
     )

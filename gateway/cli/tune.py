@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from gateway.cli.describing import read_features
 from gateway.cli.evaluate import read_events, steps, time_option
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from gateway.cli.evaluate import Steps
     from gateway.settings import Settings
+    from recommender.blend import Content
     from recommender.choice import Validation
     from recommender.interactions import EventTable
     from recommender.recipe import Recipe
@@ -137,7 +139,15 @@ class Tuning:
 
 
 def search(
-    table: EventTable, data_dir: Path, models: Path, *, minutes: float, trials: int | None, seed: int, shown: Steps
+    table: EventTable,
+    data_dir: Path,
+    models: Path,
+    *,
+    minutes: float,
+    trials: int | None,
+    seed: int,
+    shown: Steps,
+    content: Content | None = None,
 ) -> Tuning:
     """Search until the time or the trials are spent; what was found is in the file at any moment, Ctrl-C included.
 
@@ -154,21 +164,22 @@ def search(
     past = split_events(
         table, seed=seed
     ).train  # the newest fifth stays unseen, for `evaluate` and `train` to measure on
-    validation = Validation(past, seed)
+    validation = Validation(past, seed, content)
     measured_on = {"events": len(past), "newest_ms": past.newest_ms, "talents_asked": validation.asked, "seed": seed}
     folder = data_dir / "tuning"
     folder.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(
-        storage=JournalStorage(JournalFileBackend(str(folder / f"{_fingerprint(past, seed)}.journal"))),
+        storage=JournalStorage(JournalFileBackend(str(folder / f"{_fingerprint(past, seed, content)}.journal"))),
         study_name=STUDY,
         direction="maximize",
         sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=8),
         load_if_exists=True,
     )
     tuning = Tuning(validation, study, models, measured_on, seed)
-    choice = choose_recipe(past, seed=seed, on_trial=lambda done, of: shown.show("What train would choose", done, of))
-    shown.end("What train would choose")
+    step = "What train would choose"
+    choice = choose_recipe(past, seed=seed, on_trial=lambda done, of: shown.show(step, done, of), content=content)
+    shown.end(step)
     tuning.begin(validation.brought_back(choice))
     before, total = len(study.trials), trials if trials is not None else 0
 
@@ -184,23 +195,25 @@ def search(
     return tuning
 
 
-def _fingerprint(table: EventTable, seed: int) -> str:
-    """Names the study: values of another log, or of other talents asked, do not compare."""
+def _fingerprint(table: EventTable, seed: int, content: Content | None) -> str:
+    """Names the study: values of another log, of other talents asked, or of other documents, do not compare."""
     digest = hashlib.sha256(repr((SPACE, seed, len(table), table.newest_ms)).encode())
     for column in (table.pair, table.kind, table.at_ms, table.value):
         digest.update(column.tobytes())
+    for rows in (content or {}).values():
+        digest.update(rows.data.tobytes())
     return digest.hexdigest()[:16]
 
 
 SPACE = (2, FACTORS, ITERATIONS, TALENT_EXPONENTS, SHRINKAGES)  # raise the number when what is searched changes
 
 
-async def _read(settings: Settings, as_of_ms: int | None, shown: Steps) -> tuple[EventTable, Path]:
+async def _read(settings: Settings, as_of_ms: int | None, shown: Steps) -> tuple[EventTable, Content, Path]:
     from gateway.wiring import stores
 
     async with stores(settings, must_exist=True) as opened:
         table, _ = await read_events(opened, as_of_ms, shown)
-        return table, opened.models.path
+        return table, (await read_features(opened, shown)).of(table), opened.models.path
 
 
 def command(
@@ -220,9 +233,18 @@ def command(
 
     settings, console = load_settings(), Console()
     with steps() as shown:
-        table, models = asyncio.run(_read(settings, time_option(as_of), shown))
+        table, content, models = asyncio.run(_read(settings, time_option(as_of), shown))
         try:
-            tuning = search(table, settings.data_dir, models, minutes=minutes, trials=trials, seed=seed, shown=shown)
+            tuning = search(
+                table,
+                settings.data_dir,
+                models,
+                minutes=minutes,
+                trials=trials,
+                seed=seed,
+                shown=shown,
+                content=content,
+            )
         except KeyboardInterrupt:
             kept = models / NAME
             if kept.exists():

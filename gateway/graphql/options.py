@@ -14,6 +14,7 @@ from recommender.documents import Level
 from recommender.errors import BadInputError
 
 MAX_LIKED = 200
+MOST_MUTUAL = 10  # beyond, the list is the other side's alone but for the last few thousandths
 
 
 @strawberry.input(
@@ -67,7 +68,9 @@ class RecommendationOptions:
         default=UNSET, description='Where the list is shown, for reports, e.g. `"home"`.'
     )
     mutual_weight: float | None = strawberry.field(
-        default=UNSET, description="How much the other side's interest counts, from 0 to 1, e.g. `0.3`."
+        default=UNSET,
+        description="How much the other side's interest counts, beside 1 for that of who asks, from 0 to 10, "
+        "e.g. `0.3`; 0 is one side alone. Unset: `TANDEM_MUTUAL_WEIGHT`.",
     )
     max_per_client: int | None = strawberry.field(
         default=UNSET, description="At most so many jobs of one client in any ten, e.g. `2`."
@@ -89,8 +92,8 @@ def options(given_options: RecommendationOptions | None) -> domain.Options:
     if chosen is None:
         return domain.Options()
     weight, per_client, placement = given(chosen.mutual_weight), given(chosen.max_per_client), given(chosen.placement)
-    if weight is not None and not (math.isfinite(weight) and 0 <= weight <= 1):
-        raise BadInputError(f"options.mutualWeight must be between 0 and 1; got {weight}")
+    if weight is not None and not (math.isfinite(weight) and 0 <= weight <= MOST_MUTUAL):
+        raise BadInputError(f"options.mutualWeight must be between 0 and {MOST_MUTUAL}; got {weight}")
     if per_client is not None and not 1 <= per_client <= 10:
         raise BadInputError(f"options.maxPerClient must be between 1 and 10; got {per_client}")
     if placement is not None and len(placement) > MAX_TERM:

@@ -16,6 +16,7 @@ NAMES = {
     "popularity": "popularity",
     "item_knn": "item-kNN",
     "rp3beta": "RP3beta",
+    "content": "content",
     "als": "ALS",
     "served": "served",
     "against": "lists of today",

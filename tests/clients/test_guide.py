@@ -34,7 +34,7 @@ def built_app() -> Path:
 
 
 def test_every_block_is_a_file_or_a_command_that_the_tests_run() -> None:
-    assert {Path(name).suffix for name in page.files()} == {".graphql", ".ts", ".toml", ".py"}
+    assert {Path(name).suffix for name in page.files()} == {".graphql", ".graphqls", ".ts", ".toml", ".py"}
     assert [words[:2] for words in page.commands()] == [
         ["npm", "install"],
         ["npm", "install"],

@@ -101,7 +101,13 @@ def assert_same(found: Model, expected: Model) -> None:
         assert (ours.learnt is None) == (theirs.learnt is None)
         if ours.learnt is not None and theirs.learnt is not None:
             np.testing.assert_array_equal(ours.learnt, theirs.learnt)
-        assert ours.descriptions.strength == theirs.descriptions.strength
+        assert (ours.lent is None) == (theirs.lent is None)
+        if ours.lent is not None and theirs.lent is not None:
+            np.testing.assert_array_equal(ours.lent, theirs.lent)
+        assert (ours.descriptions.strength, ours.descriptions.until) == (
+            theirs.descriptions.strength,
+            theirs.descriptions.until,
+        )
         assert list(ours.descriptions.space.names) == list(theirs.descriptions.space.names)
         np.testing.assert_array_equal(ours.descriptions.space.weights, theirs.descriptions.space.weights)
 
@@ -131,7 +137,8 @@ def described(rows: int) -> Side:
     starts = np.minimum(np.arange(rows + 1, dtype=np.int64), rows - 1)
     columns, values = np.arange(rows - 1, dtype=np.int32) % 2, np.ones(rows - 1, np.float32)
     space = FeatureSpace(("skill c++", "word größe"), np.array([1.5, 2.5], np.float32))
-    return replace(side(rows), learnt=learnt, descriptions=Descriptions(space, starts, columns, values, 0.75))
+    said = Descriptions(space, starts, columns, values, 0.75, 99)
+    return replace(side(rows), learnt=learnt, lent=side(rows, seed=3).factors, descriptions=said)
 
 
 def test_rows_by_content_and_descriptions_come_back(store: DirectoryModelStore) -> None:
@@ -160,6 +167,8 @@ def test_descriptions_that_cannot_be_served_are_refused(store: DirectoryModelSto
         store.publish(model(talents=replace(bad, descriptions=replace(bad.descriptions, **BAD_DESCRIPTIONS[name]))))
     with pytest.raises(ModelRefusedError, match=r"talents\.learnt"):
         store.publish(model(talents=replace(bad, learnt=np.ones(6, np.bool_))))
+    with pytest.raises(ModelRefusedError, match=r"talents\.lent"):
+        store.publish(model(talents=replace(bad, lent=np.full((7, 4), np.inf, np.float32))))
     assert store.versions() == []
 
 

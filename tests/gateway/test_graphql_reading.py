@@ -330,7 +330,7 @@ BAD_FILTERS = {
     "jobs(filter: { postedWithinDays: 40000 })": "between 0 and 36500",
     'jobs(filter: { ids: [""] })': "1 to 256 bytes",
     "jobs(filter: { levels: [WIZARD] })": "WIZARD",
-    "recommendedJobs(subject: { profile: {} }, options: { mutualWeight: 1.5 })": "between 0 and 1",
+    "recommendedJobs(subject: { profile: {} }, options: { mutualWeight: 10.5 })": "between 0 and 10",
     "recommendedJobs(subject: { profile: {} }, options: { maxPerClient: 0 })": "between 1 and 10",
     "recommendedJobs(subject: {})": "TalentSubject",
     'recommendedJobs(subject: { talentId: "t1", profile: {} })': "TalentSubject",

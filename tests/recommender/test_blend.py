@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,11 +11,12 @@ import pytest
 import scipy.sparse as sp
 
 from recommender.als import fold_in
-from recommender.choice import _best_blend, choose_recipe, gains_of
+from recommender.choice import Blend, Validation, _best_blend, choose_recipe, choose_talent_blend, gains_of
 from recommender.documents import Kind
 from recommender.evaluation import Trial, build_trial, top_lists
 from recommender.events import EventType
-from recommender.interactions import affinity, table_from_events
+from recommender.features import DescribedItems, FeatureTable
+from recommender.interactions import EventTable, affinity, table_from_events
 from recommender.interest import Interest, interests_from_histories
 from recommender.likeness import Likeness
 from recommender.recipe import Recipe, default_recipe
@@ -22,6 +24,7 @@ from recommender.scoring import contributions, score
 from recommender.splits import split_events
 from recommender.training import contenders, contenders_both_ways
 from recommender.versions import LoadedModel
+from tests import factories
 from tests.factories import event
 from tests.recommender.test_training import taste_events, trained
 
@@ -34,14 +37,31 @@ BLENDED = Recipe(
     likeness=Likeness(1, 1, 0.3),
     neighbours=2.0,
     talent_neighbours=1.0,
+    prior=0.0,
 )
 
 
-def test_the_contender_called_served_scores_what_serving_scores() -> None:
+def told(
+    table: EventTable, skills: Callable[[int], Sequence[str]] = lambda place: [f"s{place % 4}", f"s{place % 7}"]
+) -> tuple[dict[Kind, DescribedItems], dict[Kind, sp.csr_matrix]]:
+    """What the talents and jobs of a table say of themselves, as the catalogue has it and in the order of the table."""
+    items, rows = {}, {}
+    for kind, ids in ((Kind.TALENT, table.talent_ids), (Kind.JOB, table.job_ids)):
+        features = FeatureTable()
+        document = factories.talent if kind is Kind.TALENT else factories.job
+        features.add(document(place, skills=tuple(skills(int(name[1:])))) for place, name in enumerate(ids, 1))
+        items[kind] = features.build()
+        rows[kind] = items[kind].at(np.arange(1, len(ids) + 1, dtype=np.uint32))
+    return items, rows
+
+
+@pytest.mark.parametrize("recipe", [BLENDED, replace(BLENDED, content=1.5), replace(BLENDED, neighbours=0.0)])
+def test_the_contender_called_served_scores_what_serving_scores(recipe: Recipe) -> None:
     table = table_from_events(events := taste_events())
-    model = trained(table, BLENDED)
+    described, content = told(table) if recipe.content != BLENDED.content or recipe.neighbours == 0 else (None, None)
+    model = trained(table, recipe, described=described)
     split = replace(split_events(table), train=table)
-    scorer = contenders(split, BLENDED)["served"]()
+    scorer = contenders(split, recipe, content=content)["served"]()
     job_ids = np.array(table.job_ids)
     for talent in range(0, 120, 17):
         history = [one for one in events if one.talent_id == table.talent_ids[talent]]
@@ -53,11 +73,14 @@ def test_the_contender_called_served_scores_what_serving_scores() -> None:
         assert scorer.scores(np.array([talent]))[0] == pytest.approx(expected, abs=1e-5)
 
 
-def test_the_contender_that_lists_talents_scores_what_serving_scores() -> None:
+@pytest.mark.parametrize("talent_content", [None, 0.0, 0.6])
+def test_the_contender_that_lists_talents_scores_what_serving_scores(talent_content: float | None) -> None:
     table = table_from_events(events := taste_events())
-    model = trained(table, BLENDED)
+    described, content = told(table) if talent_content is not None else (None, None)
+    recipe = replace(BLENDED, talent_content=talent_content or 0.0)
+    model = trained(table, recipe, described=described)
     split = replace(split_events(table), train=table)
-    scorer = contenders_both_ways(split, BLENDED)[Kind.TALENT]["served"]()
+    scorer = contenders_both_ways(split, recipe, content=content)[Kind.TALENT]["served"]()
     for job in range(0, 40, 7):
         history = [one for one in events if one.job_id == table.job_ids[job]]
         ordinals_of = lambda ids: [table.talent_ids.index(name) + 1 for name in ids]  # noqa: E731
@@ -101,6 +124,53 @@ def test_neighbours_are_chosen_where_they_pay_and_the_choice_is_no_worse_than_fa
     assert gains["served"] >= 0.98 * gains["als"]
 
 
+def test_content_is_weighed_by_what_it_gains_and_counts_for_nothing_where_nothing_is_described() -> None:
+    table = table_from_events(taste_events(talents=300, jobs=240, each=4))
+    unaided = choose_recipe(table)
+    assert choose_recipe(table, content=told(table, lambda place: [])[1]) == unaided
+    telling = choose_recipe(table, content=told(table, lambda place: [f"s{place % 4}", f"s{place % 12}"])[1])
+    assert telling.content > 0.1
+
+    chance = np.random.default_rng(0)
+    silent = choose_recipe(table, content=told(table, lambda place: [f"s{chance.integers(30)}"])[1])
+    assert silent.content <= 0.1
+
+
+def test_the_search_weighs_content_and_is_the_same_where_nothing_is_described() -> None:
+    table = table_from_events(taste_events(talents=200, jobs=160, each=4))
+    plain, bare = Validation(table), Validation(table, content=told(table, lambda place: [])[1])
+    recipe = replace(plain.formula, factors=8, iterations=4)
+    assert plain.measure(recipe).recipe == bare.measure(recipe).recipe
+    assert plain.measure(recipe).gains.tolist() == bare.measure(recipe).gains.tolist()
+    telling = Validation(table, content=told(table, lambda place: [f"s{place % 4}", f"s{place % 12}"])[1])
+    measured = telling.measure(recipe)
+    assert measured.recipe.content > 0.1
+    assert measured.value > plain.measure(recipe).value
+
+
+def test_content_is_weighed_for_lists_of_talents_by_itself() -> None:
+    table = table_from_events(taste_events(talents=200, jobs=400, each=8))
+    split, content = split_events(table), told(table, lambda place: [f"s{place % 4}", f"s{place % 12}"])[1]
+    recipe = replace(default_recipe(affinity(split.train, None, None)), factors=8, iterations=4)
+    assert choose_talent_blend(split, recipe, 42, content).talent_content > recipe.talent_content
+    unaided = choose_talent_blend(split, recipe, 42)
+    assert (unaided.content, unaided.talent_content) == (recipe.content, recipe.talent_content)
+
+
+def test_content_alone_is_a_contender_where_items_are_described() -> None:
+    table = table_from_events(taste_events(talents=200, jobs=160, each=4))
+    split, content = split_events(table), told(table, lambda place: [f"s{place % 4}"])[1]
+    algorithms = contenders_both_ways(split, BLENDED, content={**content, Kind.TALENT: content[Kind.TALENT] * 0})
+    assert list(algorithms[Kind.JOB]) == ["popularity", "item_knn", "rp3beta", "content", "als", "served"]
+    trial = build_trial(split)
+    gains = {
+        name: gains_of(top_lists(algorithms[Kind.JOB][name](), trial, 20), trial).mean()
+        for name in ("popularity", "content")
+    }
+    assert gains["content"] > 2 * gains["popularity"]
+    assert "content" not in contenders_both_ways(split, BLENDED)[Kind.JOB]
+
+
 @pytest.mark.parametrize("each", [1, 2])
 def test_a_log_of_an_event_or_two_a_talent_is_led_by_neighbours_and_popularity(each: int) -> None:
     table = table_from_events(taste_events(talents=400, jobs=300, each=each))
@@ -136,7 +206,7 @@ class _Finds:
     def __init__(self, talents: int) -> None:
         self.talents = talents
 
-    def lists(self, of: int, neighbours: float, popularity: float) -> npt.NDArray[np.int64]:
+    def lists(self, of: int, neighbours: float, popularity: float, content: float) -> npt.NDArray[np.int64]:
         lists = np.full((400, 20), -1, dtype=np.int64)
         if neighbours == 1.0:
             lists[: self.talents, 0] = np.arange(self.talents)
@@ -148,5 +218,6 @@ def test_a_blend_that_changes_what_few_talents_find_is_not_taken(moved: int, cho
     sought = sp.identity(400, format="csr")
     everybody, once = np.ones(400, dtype=np.bool_), np.ones(400, dtype=np.int64)
     trial = Trial(np.arange(400), sp.csr_matrix((400, 400)), sought, everybody, 0, 400, once, once, 400)
-    found = _best_blend([_Finds(moved)], [trial], [(0, 1.0, 0.1), (0, 3.0, 0.1)], (0, 0.3, 0.1))  # type: ignore[list-item]
-    assert found == (0, chosen, 0.1)
+    blends = [Blend(0, 1.0, 0.1), Blend(0, 3.0, 0.1)]
+    found = _best_blend([_Finds(moved)], [trial], blends, Blend(0, 0.3, 0.1))  # type: ignore[list-item]
+    assert found == Blend(0, chosen, 0.1)

@@ -51,7 +51,7 @@ def dense(neighbours: Neighbours, count: int) -> np.ndarray:
 def test_alike_are_the_largest_cosines_above_0_without_the_item_itself(known: int, targets: int) -> None:
     known_rows, target_rows = rows(known, 1), rows(targets, 2)
     itself = np.arange(targets) % (known + 1) - 1
-    found = alike(target_rows, known_rows, itself).toarray()
+    found = alike(target_rows, known_rows.T.tocsr(), itself).toarray()
     cosines = (target_rows @ known_rows.T).toarray()
     cosines[itself >= 0, itself[itself >= 0]] = 0
     for row, expected in zip(found, cosines, strict=True):
@@ -69,7 +69,7 @@ def test_what_events_taught_stays_as_it_was_when_content_adds_nothing_to_it() ->
     side = learnt_side()
     items = items_of(side, 30)
     itself = places_in(side.ordinals, items.ordinals)
-    likeness = alike(items.rows, items.at(side.ordinals), itself)
+    likeness = alike(items.rows, items.at(side.ordinals).T.tocsr(), itself)
     wide = widened(side, items, likeness, 2.0, 0.0)
     own = places_in(wide.ordinals, side.ordinals)
     assert wide.learnt is not None
@@ -86,7 +86,7 @@ def test_cold_items_get_rows_that_their_likes_lead_to() -> None:
     side = learnt_side()
     items = items_of(side, 30)
     itself = places_in(side.ordinals, items.ordinals)
-    likeness = alike(items.rows, items.at(side.ordinals), itself)
+    likeness = alike(items.rows, items.at(side.ordinals).T.tocsr(), itself)
     wide = widened(side, items, likeness, 2.0, 0.5)
     own, after = places_in(wide.ordinals, side.ordinals), dense(wide.neighbours, len(wide.ordinals))
     for place, ordinal in enumerate(items.ordinals.tolist()):
@@ -118,6 +118,6 @@ def test_a_side_without_neighbours_gets_those_of_content_alone() -> None:
     side = replace(learnt_side(), neighbours=Neighbours.none())
     items = items_of(side, 5)
     itself = places_in(side.ordinals, items.ordinals)
-    wide = widened(side, items, alike(items.rows, items.at(side.ordinals), itself), 1.0, 0.0)
+    wide = widened(side, items, alike(items.rows, items.at(side.ordinals).T.tocsr(), itself), 1.0, 0.0)
     assert len(wide.neighbours.starts) == len(wide.ordinals) + 1
     assert set(wide.neighbours.columns.tolist()) <= set(np.flatnonzero(~wide.learnt).tolist())  # type: ignore[operator]

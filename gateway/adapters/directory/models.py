@@ -18,7 +18,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from gateway.adapters.disk import sync_directory, write_through
 from recommender.errors import BadInputError, ModelRefusedError, UnavailableError
 from recommender.events import Emphasis
 from recommender.features import FeatureSpace
-from recommender.model import SCHEMA, Descriptions, Hyperparameters, Manifest, Model, Neighbours, Side
+from recommender.model import SCHEMA, ClientsInterest, Descriptions, Hyperparameters, Manifest, Model, Neighbours, Side
 
 PART = "model store"
 ARRAYS = "arrays.safetensors"
@@ -54,6 +54,7 @@ _OF_NEIGHBOURS = {"starts": np.dtype(np.int64), "columns": np.dtype(np.int32), "
 _OF_DESCRIPTIONS = {"starts": np.dtype(np.int64), "columns": np.dtype(np.int32), "values": np.dtype(np.float32)}
 _OF_SPACE = {"names": np.dtype(np.uint8), "weights": np.dtype(np.float32)}
 _BEFORE_NEIGHBOURS, _BEFORE_CONTENT = 1, 2  # the schemas whose models have none; they are read as such
+_OF_CLIENTS = ("clients.talents", "clients.jobs", "suited.talents", "suited.jobs")  # the fields of ClientsInterest
 _ADVICE = "promote another version with `tandem models promote VERSION`, or train again with `tandem train`"
 
 
@@ -109,7 +110,10 @@ class DirectoryModelStore:
         manifest = _manifest(version, document)
         arrays = _arrays(version, folder / ARRAYS, document)
         talents, jobs = (_side(name, arrays, manifest.schema) for name in ("talents", "jobs"))
-        model = Model(manifest=manifest, talents=talents, jobs=jobs)
+        clients = None
+        if manifest.of_clients is not None:
+            clients = ClientsInterest(*(_side(name, arrays, manifest.schema) for name in _OF_CLIENTS))
+        model = Model(manifest=manifest, talents=talents, jobs=jobs, clients=clients)
         _check(model)
         return model
 
@@ -235,10 +239,13 @@ def _refused(version: str, why: str) -> ModelRefusedError:
 
 def _check(model: Model) -> None:
     """Refuse a model whose numbers cannot be served."""
-    version = model.manifest.version
-    width = model.manifest.hyperparameters.factors
-    for name, side in (("talents", model.talents), ("jobs", model.jobs)):
+    version, of_clients = model.manifest.version, model.manifest.of_clients
+    if (of_clients is None) != (model.clients is None):
+        raise _refused(version, "the clients' interest must be in its manifest and in its arrays, or in neither")
+    for name, side in _sides(model).items():
+        how = of_clients if name in _OF_CLIENTS else model.manifest.hyperparameters
         rows = len(side.ordinals)
+        width = side.factors.shape[-1] if how is None or name.startswith("suited.") else how.factors
         for part, array, shape in (
             ("ordinals", side.ordinals, (rows,)),
             ("factors", side.factors, (rows, width)),
@@ -256,6 +263,19 @@ def _check(model: Model) -> None:
                 raise _refused(version, f"{name}.{part} holds numbers that are not finite")
         _check_neighbours(version, name, side.neighbours, rows)
         _check_content(version, name, side)
+    if model.clients is not None:
+        widths = [side.factors.shape[1] for name, side in _sides(model).items() if name.startswith("suited.")]
+        if len(set(widths)) > 1:
+            raise _refused(version, f"suited.talents and suited.jobs must be of one width, and are of {widths}")
+
+
+def _sides(model: Model) -> dict[str, Side]:
+    """Everything that has rows, by the name it is stored under."""
+    found = {"talents": model.talents, "jobs": model.jobs}
+    if model.clients is not None:
+        of_clients = (getattr(model.clients, of.name) for of in fields(model.clients))
+        found |= dict(zip(_OF_CLIENTS, of_clients, strict=True))
+    return found
 
 
 def _check_neighbours(version: str, name: str, neighbours: Neighbours, rows: int) -> None:
@@ -282,6 +302,10 @@ def _check_content(version: str, name: str, side: Side) -> None:
     rows, said = len(side.ordinals), side.descriptions
     if side.learnt is not None and (side.learnt.shape != (rows,) or side.learnt.dtype != np.bool_):
         raise _refused(version, f"{name}.learnt must be a mask of {rows} rows")
+    if side.lent is not None and not (
+        side.lent.shape == side.factors.shape and side.lent.dtype == np.float32 and bool(np.isfinite(side.lent).all())
+    ):
+        raise _refused(version, f"{name}.lent must be finite float32 of shape {side.factors.shape}")
     found = {part: getattr(said, part).dtype for part in _OF_DESCRIPTIONS}
     if found != _OF_DESCRIPTIONS or said.space.weights.dtype != np.float32:
         raise _refused(version, f"{name}.descriptions must be {_OF_DESCRIPTIONS}, and are {found}")
@@ -302,32 +326,39 @@ def _check_content(version: str, name: str, side: Side) -> None:
         raise _refused(version, f"{name}.descriptions hold numbers that are not finite")
 
 
-def _names(schema: int) -> list[str]:
-    """The arrays of a model of that schema."""
+def _names(schema: int, has_clients: bool) -> list[str]:
+    """The arrays of a model of that schema, with or without an interest of the clients'."""
     parts = [*_DTYPES]
     if schema > _BEFORE_NEIGHBOURS:
         parts += [f"neighbours.{part}" for part in _OF_NEIGHBOURS]
     if schema > _BEFORE_CONTENT:
-        parts += ["learnt", *(f"descriptions.{part}" for part in (*_OF_DESCRIPTIONS, *_OF_SPACE, "strength"))]
-    return [f"{side}.{part}" for side in ("talents", "jobs") for part in parts]
+        parts += [
+            "learnt",
+            "lent",
+            *(f"descriptions.{part}" for part in (*_OF_DESCRIPTIONS, *_OF_SPACE, "strength", "until")),
+        ]
+    sides = ("talents", "jobs", *(_OF_CLIENTS if has_clients else ()))
+    return [f"{side}.{part}" for side in sides for part in parts]
 
 
 def _named(model: Model) -> dict[str, npt.NDArray[Any]]:
     """A model's arrays by name, contiguous."""
     named: dict[str, npt.NDArray[Any]] = {}
-    for name, side in (("talents", model.talents), ("jobs", model.jobs)):
+    for name, side in _sides(model).items():
         said = side.descriptions
         of_side = {
             **{part: getattr(side, part) for part in _DTYPES},
             **{f"neighbours.{part}": getattr(side.neighbours, part) for part in _OF_NEIGHBOURS},
-            "learnt": np.ones(len(side.ordinals), np.bool_) if side.learnt is None else side.learnt,
+            "learnt": side.is_learnt,
             **{f"descriptions.{part}": getattr(said, part) for part in _OF_DESCRIPTIONS},
+            "lent": np.zeros((0, side.factors.shape[1]), np.float32) if side.lent is None else side.lent,
             "descriptions.names": np.frombuffer("\0".join(said.space.names).encode(), dtype=np.uint8),
             "descriptions.weights": said.space.weights,
             "descriptions.strength": np.array([said.strength]),
+            "descriptions.until": np.array([said.until], np.int64),
         }
         named |= {f"{name}.{part}": np.ascontiguousarray(array) for part, array in of_side.items()}
-    return {name: named[name] for name in _names(model.manifest.schema)}
+    return {name: named[name] for name in _names(model.manifest.schema, model.clients is not None)}
 
 
 def _side(name: str, arrays: Mapping[str, npt.NDArray[Any]], schema: int) -> Side:
@@ -336,12 +367,18 @@ def _side(name: str, arrays: Mapping[str, npt.NDArray[Any]], schema: int) -> Sid
         of_neighbours = {part: arrays[f"{name}.neighbours.{part}"] for part in _OF_NEIGHBOURS}
         side = replace(side, neighbours=Neighbours(**of_neighbours))
     if schema > _BEFORE_CONTENT:
+        lent = arrays[f"{name}.lent"]
         learnt, names = arrays[f"{name}.learnt"], arrays[f"{name}.descriptions.names"].tobytes().decode()
         space = FeatureSpace(names.split("\0") if names else (), arrays[f"{name}.descriptions.weights"])
         parts = {part: arrays[f"{name}.descriptions.{part}"] for part in _OF_DESCRIPTIONS}
         strength = float(arrays[f"{name}.descriptions.strength"][0])
         side = replace(
-            side, learnt=None if learnt.all() else learnt, descriptions=Descriptions(space, **parts, strength=strength)
+            side,
+            learnt=None if learnt.all() else learnt,
+            lent=lent if len(lent) else None,
+            descriptions=Descriptions(
+                space, **parts, strength=strength, until=int(arrays[f"{name}.descriptions.until"][0])
+            ),
         )
     return side
 
@@ -356,6 +393,7 @@ def _described(manifest: Manifest, arrays: Mapping[str, npt.NDArray[Any]], data:
         "watermark": manifest.watermark,
         "events": manifest.events,
         "hyperparameters": asdict(manifest.hyperparameters),
+        "of_clients": None if manifest.of_clients is None else asdict(manifest.of_clients),
         # JSON has no NaN: a metric without a value is null.
         "metrics": {
             group: {name: float(value) if math.isfinite(value) else None for name, value in values.items()}
@@ -410,6 +448,7 @@ def _manifest(version: str, document: Mapping[str, Any]) -> Manifest:
                 for group, values in document["metrics"].items()
             },
             schema=document["schema"],
+            of_clients=_hyperparameters(of_clients) if (of_clients := document.get("of_clients")) else None,
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise _refused(version, f"its {MANIFEST} was written by another version of Tandem ({error})") from error
@@ -417,12 +456,13 @@ def _manifest(version: str, document: Mapping[str, Any]) -> Manifest:
 
 def _hyperparameters(stored: Mapping[str, Any]) -> Hyperparameters:
     """JSON has no tuples, and a model from before neighbours no likeness, as one from before tuning no emphasis."""
-    fields: dict[str, Any] = dict(stored)
-    if "likeness" in fields:
-        fields["likeness"] = tuple(fields["likeness"])
-    if "emphasis" in fields:
-        fields["emphasis"] = Emphasis(**fields["emphasis"])
-    return Hyperparameters(**fields)
+    read: dict[str, Any] = dict(stored)
+    for name in ("likeness", "calibration", "talent_calibration"):
+        if name in read:
+            read[name] = tuple(read[name])
+    if "emphasis" in read:
+        read["emphasis"] = Emphasis(**read["emphasis"])
+    return Hyperparameters(**read)
 
 
 def _arrays(version: str, path: Path, document: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
@@ -440,7 +480,9 @@ def _arrays(version: str, path: Path, document: Mapping[str, Any]) -> dict[str, 
             raise _refused(version, f"its {ARRAYS} was altered (checksum)")
         arrays = safetensors.load(data)
         shapes = {name: {"shape": list(array.shape), "dtype": str(array.dtype)} for name, array in arrays.items()}
-        if shapes != described or any(name not in arrays for name in _names(document["schema"])):
+        if shapes != described or any(
+            name not in arrays for name in _names(document["schema"], document.get("of_clients") is not None)
+        ):
             raise _refused(version, f"its {ARRAYS} does not hold the arrays of its {MANIFEST}")
     except (KeyError, TypeError, SafetensorError) as error:
         raise _refused(version, f"its {ARRAYS} was written by another version of Tandem ({error})") from error

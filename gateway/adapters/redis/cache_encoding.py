@@ -7,6 +7,7 @@ what is torn, was altered or was written under another key; whatever cannot be r
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -18,10 +19,10 @@ from pyroaring import BitMap
 from gateway.adapters.documents import document_from_stored, stored_from_document
 from recommender.columns import bitmap_of, ordinals_in
 from recommender.documents import Kind
-from recommender.ports import CachedDocument, CachedList
+from recommender.ports import CachedDocument, CachedList, CachedMutual
 from recommender.query import Strategy
 
-SCHEMA = 1  # raise it when the meaning of any byte changes: what is there then becomes garbage, and is written anew
+SCHEMA = 2  # raise it when the meaning of any byte changes: what is there then becomes garbage, and is written anew
 
 _HEAD = struct.Struct("<2sBxI8s")  # mark, schema, size of the JSON array, checksum
 _LIST, _DOCUMENT = b"TL", b"TD"
@@ -37,6 +38,7 @@ class GarbageError(Exception):
 def encoded_list(key: str, kept: CachedList) -> bytes:
     """The bytes of a list under a key."""
     shared = bitmap_of(kept.shared).serialize()  # runs and bits: a fraction of four bytes each where many share
+    mutual = kept.mutual
     is_small = bool(np.all((kept.units >= 0) & (kept.units <= _WHOLE_UNITS) & (kept.units == np.floor(kept.units))))
     units = kept.units.astype("<u2") if is_small else kept.units.astype("<f8")
     facts = [
@@ -48,6 +50,8 @@ def encoded_list(key: str, kept: CachedList) -> bytes:
         kept.is_whole,
         [len(kept.rows), len(kept.vector), len(shared), len(kept.units), len(kept.best)],
         is_small,
+        [len(kept.suited), None if mutual is None else [len(mutual.rows), len(mutual.vector), len(mutual.suited)]],
+        None if mutual is None else mutual.weight,
     ]
     parts = [
         kept.rows.astype("<i4").tobytes(),
@@ -57,7 +61,15 @@ def encoded_list(key: str, kept: CachedList) -> bytes:
         units.tobytes(),
         kept.best.astype("<u4").tobytes(),
         kept.scores.astype("<f8").tobytes(),
+        kept.suited.astype("<f8").tobytes(),
     ]
+    if mutual is not None:
+        parts += [
+            mutual.rows.astype("<i4").tobytes(),
+            mutual.weights.astype("<f8").tobytes(),
+            mutual.vector.astype("<f8").tobytes(),
+            mutual.suited.astype("<f8").tobytes(),
+        ]
     return _sealed(_LIST, key, orjson.dumps(facts), b"".join(parts))
 
 
@@ -65,7 +77,7 @@ def decoded_list(key: str, value: bytes) -> CachedList:
     """The list of these bytes. Raises GarbageError."""
     facts, body = _opened(_LIST, key, value)
     try:
-        made_at_ms, revision, basis, strategy, traits, is_whole, counts, is_small = facts
+        made_at_ms, revision, basis, strategy, traits, is_whole, counts, is_small, others, weight = facts
         rows, width, shared, units, best = counts
         reader = _Reader(body)
         found = CachedList(
@@ -82,6 +94,8 @@ def decoded_list(key: str, value: bytes) -> CachedList:
             units=reader.array("<u2" if is_small else "<f8", units).astype(np.float64),
             best=reader.array("<u4", best),
             scores=reader.array("<f8", best),
+            suited=reader.array("<f8", others[0]),
+            mutual=None if others[1] is None else reader.mutual(others[1], float(weight)),
         )
         reader.end()
     except (ValueError, TypeError, KeyError) as error:
@@ -122,6 +136,16 @@ class _Reader:
     def array(self, form: str, count: int) -> Array:
         kind = np.dtype(form)
         return np.frombuffer(self.bytes(count * kind.itemsize), kind)
+
+    def mutual(self, counts: Sequence[int], weight: float) -> CachedMutual:
+        rows, width, by_content = counts
+        return CachedMutual(
+            rows=self.array("<i4", rows),
+            weights=self.array("<f8", rows),
+            vector=self.array("<f8", width),
+            suited=self.array("<f8", by_content),
+            weight=weight,
+        )
 
     def end(self) -> None:
         if self._at != len(self._content):

@@ -1,0 +1,420 @@
+"""Two interests over the same talents and jobs: what talents do and what clients do, and what makes them comparable.
+
+Each is learnt from its own side's events. Where one side has too few for an interest of its own there is one interest,
+learnt from everything, as in a log of one side alone. Why: docs/decisions/0015-two-sides.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from recommender.als import OnIteration
+from recommender.calibration import Floats, Logit, ReliabilityBin, fit_logit, reliability, sigmoid
+from recommender.cold_start import places_in
+from recommender.documents import Kind
+from recommender.documents import Side as Actor
+from recommender.evaluation import Trial, build_trial
+from recommender.events import EventType
+from recommender.features import DescribedItems
+from recommender.interactions import EventTable, affinity
+from recommender.model import ClientsInterest, Factors, Model, Ordinals, Side
+from recommender.recipe import SEED, Recipe, brought_over, default_recipe
+from recommender.splits import Split, split_events
+from recommender.suitability import suitability
+from recommender.training import contenders_both_ways, train
+
+FEWEST: Final = 50  # pairs acted on after the cut; the error of a logit's slope is then some 14 % of its spread
+ASKED: Final = 1_500  # subjects of a calibration
+OTHERS: Final = 200  # pairs of each that were not acted on and are looked at; their weight makes up for the rest
+TOGETHER: Final = 128  # subjects that are scored at once, for all items
+SURELY: Final = 2.0  # standard errors
+
+Described = Mapping[Kind, DescribedItems]
+Rows = npt.NDArray[np.intp]
+
+
+class Scores(Protocol):
+    """Scores of some subjects (rows) for all items."""
+
+    def scores(self, talents: Rows) -> npt.NDArray[np.float32]:
+        """subjects × items."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Sum:
+    """A weighted sum of scores."""
+
+    parts: Sequence[tuple[float, Scores]]
+
+    def scores(self, talents: Rows) -> npt.NDArray[np.float32]:
+        """subjects × items."""
+        total: npt.NDArray[np.float32] = np.float32(self.parts[0][0]) * self.parts[0][1].scores(talents)
+        for weight, part in self.parts[1:]:
+            total = total + np.float32(weight) * part.scores(talents)
+        return total
+
+
+@dataclass(frozen=True, eq=False)
+class ByFactors:
+    """Products of rows of the subjects with rows of the items."""
+
+    subjects: Factors
+    items: Factors
+
+    def scores(self, talents: Rows) -> npt.NDArray[np.float32]:
+        """subjects × items."""
+        products: npt.NDArray[np.float32] = self.subjects[talents] @ self.items.T
+        return products
+
+
+@dataclass(frozen=True, eq=False)
+class Sides:
+    """Both interests, comparable.
+
+    history: what a history counts in the clients' interest beside suitability; 1 where is_suited is False.
+    own, mutual: by kind of what is listed, the logit of who asks and that of the others.
+    """
+
+    recipes: Mapping[Actor, Recipe]
+    history: float
+    is_suited: bool
+    own: Mapping[Kind, Logit]
+    mutual: Mapping[Kind, Logit]
+
+
+@dataclass(frozen=True, eq=False)
+class Learnt:
+    """Scorers of both interests, learnt from one part of a log. own: as served; mutual: products alone."""
+
+    own: Mapping[Kind, Scores]
+    mutual: Mapping[Kind, Scores]
+    suited: Mapping[Kind, Scores] | None
+
+
+def of_actor(table: EventTable, actor: Actor) -> EventTable:
+    """The events of one side; the id lists stay."""
+    return table.take(table.actor == (0 if actor is Actor.TALENT else 1))
+
+
+def calibrate(
+    table: EventTable,
+    recipe: Recipe,
+    *,
+    described: Described | None = None,
+    talent_ordinals: Ordinals | None = None,
+    job_ordinals: Ordinals | None = None,
+    seed: int = SEED,
+) -> Sides | None:
+    """What makes both interests comparable, measured on a split inside `table`; None where there is but one.
+
+    recipe: chosen on everything. talent_ordinals, job_ordinals: of the table's ids, where something is described.
+    A side has an interest of its own when what it learns of the older part of its events says beyond doubt who acts in
+    the newer part, of at least FEWEST pairs.
+    """
+    recipes = _recipes(table, recipe)
+    if recipes is None:
+        return None
+    split = split_events(table, seed=seed)
+    learnt = learn(split, recipes, described, talent_ordinals, job_ordinals, seed)
+    if learnt is None:
+        return None
+    asked = {(actor, kind): _pairs_of(split, actor, kind, seed) for actor in Actor for kind in Kind}
+    jobs, talents = Kind.JOB, Kind.TALENT
+    of_talents = asked[Actor.TALENT, jobs].logit([learnt.own[jobs]])
+    both = [learnt.own[talents]] + ([] if learnt.suited is None else [learnt.suited[talents]])
+    of_clients = asked[Actor.CLIENT, talents].logit(both)
+    if of_talents is None or of_clients is None or not of_talents.holds(0, SURELY):
+        return None
+    is_suited = learnt.suited is not None and of_clients.holds(1, SURELY)
+    acts = of_clients.holds(0, SURELY)
+    if not (is_suited or acts):
+        return None
+    history = (of_clients.slopes[0] / of_clients.slopes[1] if acts else 0.0) if is_suited else 1.0
+    sides = Sides(recipes, history, is_suited, {}, {})
+    own = {jobs: of_talents, talents: asked[Actor.CLIENT, talents].logit([clients_score(sides, learnt, talents)])}
+    mutual = {
+        jobs: asked[Actor.CLIENT, jobs].logit([clients_score(sides, learnt, jobs)]),
+        talents: asked[Actor.TALENT, talents].logit([learnt.mutual[talents]]),
+    }
+    nothing = Logit((0.0,), 0.0, (0.0,))
+    return replace(
+        sides,
+        own={kind: logit or nothing for kind, logit in own.items()},
+        mutual={
+            kind: logit if logit is not None and logit.holds(0, SURELY) else nothing for kind, logit in mutual.items()
+        },
+    )
+
+
+def _recipes(table: EventTable, recipe: Recipe) -> dict[Actor, Recipe] | None:
+    """A recipe for each side; None when one of them prefers nothing. The clients' is what their events suggest."""
+    parts = {actor: affinity(of_actor(table, actor), None, None) for actor in Actor}
+    if any(np.count_nonzero(part.data > 0) < 2 * FEWEST for part in parts.values()):
+        return None
+    formulas = {actor: default_recipe(part) for actor, part in parts.items()}
+    whole = default_recipe(affinity(table, None, None))
+    of_clients = replace(formulas[Actor.CLIENT], half_life_days=recipe.half_life_days)
+    return {Actor.TALENT: brought_over(recipe, whole, formulas[Actor.TALENT]), Actor.CLIENT: of_clients}
+
+
+def learn(
+    split: Split,
+    recipes: Mapping[Actor, Recipe],
+    described: Described | None,
+    talent_ordinals: Ordinals | None,
+    job_ordinals: Ordinals | None,
+    seed: int,
+) -> Learnt | None:
+    """Scorers of both interests, of the older part of a split; None when a side has nothing there."""
+    older = {actor: of_actor(split.train, actor) for actor in Actor}
+    if any(not (affinity(part, None, None).data > 0).any() for part in older.values()):
+        return None
+    scorers = {
+        actor: contenders_both_ways(Split(part, part, split.cut_ms), recipes[actor], seed=seed)
+        for actor, part in older.items()
+    }
+    suited = None
+    if described is not None and talent_ordinals is not None and job_ordinals is not None:
+        found = suited_factors(
+            older[Actor.CLIENT],
+            recipes[Actor.CLIENT],
+            described,
+            talent_ordinals,
+            job_ordinals,
+            split.train.newest_ms,
+            seed,
+        )
+        if found is not None:
+            talents, jobs = (
+                _at(described[kind].ordinals, factors, ordinals)
+                for kind, factors, ordinals in zip(
+                    (Kind.TALENT, Kind.JOB), found, (talent_ordinals, job_ordinals), strict=True
+                )
+            )
+            suited = {Kind.JOB: ByFactors(talents, jobs), Kind.TALENT: ByFactors(jobs, talents)}
+    of_talents, of_clients = scorers[Actor.TALENT], scorers[Actor.CLIENT]
+    return Learnt(
+        own={Kind.JOB: of_talents[Kind.JOB]["served"](), Kind.TALENT: of_clients[Kind.TALENT]["served"]()},
+        mutual={Kind.JOB: of_clients[Kind.JOB]["als"](), Kind.TALENT: of_talents[Kind.TALENT]["als"]()},
+        suited=suited,
+    )
+
+
+def clients_score(sides: Sides, learnt: Learnt, kind: Kind) -> Scores:
+    """The clients' interest, in lists of talents as their own, in lists of jobs as the others'."""
+    acted = learnt.own[kind] if kind is Kind.TALENT else learnt.mutual[kind]
+    if not sides.is_suited or learnt.suited is None:
+        return acted
+    suited = (1.0, learnt.suited[kind])
+    return Sum([(sides.history, acted), suited] if sides.history > 0 else [suited])
+
+
+def suited_factors(
+    clients: EventTable,
+    recipe: Recipe,
+    described: Described,
+    talent_ordinals: Ordinals,
+    job_ordinals: Ordinals,
+    as_of_ms: int | None,
+    seed: int,
+) -> tuple[Factors, Factors] | None:
+    """Factors by content of everything described, talents and jobs; None when there is nothing to learn them from.
+
+    A client's VIEWs are left out: they come to whoever applied, and say more of who applied than of who is wanted.
+    """
+    view = tuple(EventType).index(EventType.VIEW)
+    wanted = affinity(clients.take(clients.kind != view), recipe.half_life_days, as_of_ms).maximum(0)
+    wanted.eliminate_zeros()
+    acts = np.diff(wanted.indptr) > 0, np.bincount(wanted.indices, minlength=wanted.shape[1]) > 0
+    talents, jobs = (
+        np.where(active, places_in(described[kind].ordinals, ordinals), -1)
+        for kind, ordinals, active in zip((Kind.TALENT, Kind.JOB), (talent_ordinals, job_ordinals), acts, strict=True)
+    )
+    found = suitability(wanted, described[Kind.TALENT].rows, described[Kind.JOB].rows, talents, jobs, seed)
+    return found if found[0].shape[1] else None
+
+
+def _at(ordinals: Ordinals, factors: Factors, wanted: Ordinals) -> Factors:
+    """The rows of some ordinals, zeros for those that have none."""
+    places = places_in(ordinals, wanted)
+    found = np.zeros((len(wanted), factors.shape[1]), np.float32)
+    found[places >= 0] = factors[places[places >= 0]]
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Subjects of a trial with the items that each was looked at for: acted on later, or one of those that were not.
+
+    Shapes: rows, columns, acted, weights (pairs,). weights: how many pairs each stands for.
+    """
+
+    rows: Rows
+    columns: Rows
+    acted: npt.NDArray[np.bool_]
+    weights: Floats
+
+    def scored(self, by: Scores) -> Floats:
+        """The score of each pair."""
+        found = np.empty(len(self.rows))
+        subjects, places = np.unique(self.rows, return_inverse=True)
+        for start in range(0, len(subjects), TOGETHER):
+            within = np.flatnonzero((places >= start) & (places < start + TOGETHER))
+            scores = by.scores(subjects[start : start + TOGETHER])
+            found[within] = scores[places[within] - start, self.columns[within]]
+        return found
+
+    def logit(self, by: Sequence[Scores]) -> Logit | None:
+        """Log-odds of being acted on later by some scores; None where too few were."""
+        if np.count_nonzero(self.acted) < FEWEST:
+            return None
+        return fit_logit(np.column_stack([self.scored(one) for one in by]), self.acted, self.weights)
+
+
+def _pairs_of(split: Split, actor: Actor, kind: Kind, seed: int) -> Pairs:
+    """The questions of one side: who acts on what in the newer part, that it had nothing to do with before."""
+    train_part, test_part = of_actor(split.train, actor), of_actor(split.test, actor)
+    if kind is Kind.TALENT:
+        train_part, test_part = train_part.transposed(), test_part.transposed()
+    return sampled_pairs(build_trial(Split(train_part, test_part, split.cut_ms), ASKED, seed), seed)
+
+
+def sampled_pairs(trial: Trial, seed: int) -> Pairs:
+    """All pairs of a trial that were acted on, and OTHERS of each subject's that were not."""
+    rng = np.random.default_rng(seed)
+    rows, columns, acted, weights = [], [], [], []
+    for place, subject in enumerate(trial.talents.tolist()):
+        found = trial.relevance.indices[trial.relevance.indptr[place] : trial.relevance.indptr[place + 1]]
+        others = trial.candidates.copy()
+        others[trial.seen.indices[trial.seen.indptr[subject] : trial.seen.indptr[subject + 1]]] = False
+        others[found] = False
+        left = np.flatnonzero(others)
+        drawn = rng.choice(left, min(OTHERS, len(left)), replace=False)
+        rows.append(np.full(len(found) + len(drawn), subject))
+        columns += [found, drawn]
+        acted.append(np.arange(len(found) + len(drawn)) < len(found))
+        weights.append(np.r_[np.ones(len(found)), np.full(len(drawn), len(left) / max(len(drawn), 1))])
+    if not rows:
+        nothing = np.empty(0, np.intp)
+        return Pairs(nothing, nothing, np.empty(0, np.bool_), np.empty(0))
+    return Pairs(
+        np.concatenate(rows), np.concatenate(columns).astype(np.intp), np.concatenate(acted), np.concatenate(weights)
+    )
+
+
+def reliability_of(
+    split: Split,
+    recipe: Recipe,
+    *,
+    described: Described | None = None,
+    talent_ordinals: Ordinals | None = None,
+    job_ordinals: Ordinals | None = None,
+    seed: int = SEED,
+) -> dict[Actor, Sequence[ReliabilityBin]]:
+    """How well each side's probabilities hold on the newer part of a split; nothing where there is one interest.
+
+    All is learnt on the older part, the calibration on a split inside that.
+    """
+    given = (described, talent_ordinals, job_ordinals)
+    sides = calibrate(
+        split.train, recipe, described=described, talent_ordinals=talent_ordinals, job_ordinals=job_ordinals, seed=seed
+    )
+    learnt = None if sides is None else learn(split, sides.recipes, *given, seed)
+    if sides is None or learnt is None:
+        return {}
+    scorers = {
+        (Actor.TALENT, Kind.JOB): learnt.own[Kind.JOB],
+        (Actor.CLIENT, Kind.TALENT): clients_score(sides, learnt, Kind.TALENT),
+    }
+    found = {}
+    for (actor, kind), scorer in scorers.items():
+        pairs, logit = _pairs_of(split, actor, kind, seed), sides.own[kind]
+        if pairs.acted.any():
+            chances = sigmoid(logit.slopes[0] * pairs.scored(scorer) + logit.intercept)
+            found[actor] = reliability(chances, pairs.acted, pairs.weights)
+    return found
+
+
+def train_both_sides(
+    table: EventTable,
+    recipe: Recipe,
+    *,
+    talent_ordinals: Ordinals,
+    job_ordinals: Ordinals,
+    as_of_ms: int | None,
+    watermark: int,
+    trained_at_ms: int,
+    nonce: str,
+    seed: int = SEED,
+    metrics: Mapping[str, Mapping[str, float]] | None = None,
+    on_iteration: OnIteration | None = None,
+    described: Described | None = None,
+) -> Model:
+    """A model of everything in `table`, with an interest for each side that can have its own; see `training.train`."""
+
+    def learnt(part: EventTable, by: Recipe) -> Model:
+        return train(
+            part,
+            by,
+            talent_ordinals=talent_ordinals,
+            job_ordinals=job_ordinals,
+            as_of_ms=as_of_ms,
+            watermark=watermark,
+            trained_at_ms=trained_at_ms,
+            nonce=nonce,
+            seed=seed,
+            metrics=metrics,
+            on_iteration=on_iteration,
+            described=described,
+        )
+
+    sides = calibrate(
+        table, recipe, described=described, talent_ordinals=talent_ordinals, job_ordinals=job_ordinals, seed=seed
+    )
+    if sides is None:
+        return learnt(table, recipe)
+    of_clients = of_actor(table, Actor.CLIENT)
+    model = learnt(of_actor(table, Actor.TALENT), sides.recipes[Actor.TALENT])
+    clients = learnt(of_clients, sides.recipes[Actor.CLIENT])
+    factors = None
+    if sides.is_suited and described is not None:
+        factors = suited_factors(
+            of_clients, sides.recipes[Actor.CLIENT], described, talent_ordinals, job_ordinals, as_of_ms, seed
+        )
+    suited = [
+        Side(ordinals, rows, np.zeros(len(rows), np.float32))
+        for ordinals, rows in (
+            [(described[kind].ordinals, of) for kind, of in zip((Kind.TALENT, Kind.JOB), factors, strict=True)]
+            if factors is not None and described is not None
+            else [(np.empty(0, np.uint32), np.empty((0, 0), np.float32))] * 2
+        )
+    ]
+    return replace(
+        model,
+        manifest=replace(
+            model.manifest,
+            events=len(table),
+            hyperparameters=replace(
+                model.manifest.hyperparameters,
+                calibration=_map_of(sides.own[Kind.JOB]),
+                talent_calibration=_map_of(sides.mutual[Kind.TALENT]),
+            ),
+            of_clients=replace(
+                clients.manifest.hyperparameters,
+                history=sides.history,
+                calibration=_map_of(sides.mutual[Kind.JOB]),
+                talent_calibration=_map_of(sides.own[Kind.TALENT]),
+            ),
+        ),
+        clients=ClientsInterest(clients.talents, clients.jobs, *suited),
+    )
+
+
+def _map_of(logit: Logit) -> tuple[float, float]:
+    return logit.slopes[0], logit.intercept
