@@ -333,7 +333,7 @@ def command(
     seed: Annotated[int, typer.Option(min=0, help="Of everything drawn by chance.")] = 42,
     defaults: Annotated[bool, typer.Option("--defaults", help="Ignore what `tandem tune` found.")] = False,
 ) -> None:
-    """Compare popularity, item-kNN, RP3beta, content, ALS and the served blend on your own log, by time; publish nothing."""
+    """Compare the served blend with popularity, item-kNN, RP3beta, content and ALS on your log; publish nothing."""
     import orjson
 
     from recommender.documents import Kind

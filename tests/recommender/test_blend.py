@@ -11,7 +11,15 @@ import pytest
 import scipy.sparse as sp
 
 from recommender.als import fold_in
-from recommender.choice import Blend, Validation, _best_blend, choose_recipe, choose_talent_blend, gains_of
+from recommender.choice import (
+    Blend,
+    Validation,
+    _best_blend,
+    choose_blend,
+    choose_recipe,
+    choose_talent_blend,
+    gains_of,
+)
 from recommender.documents import Kind
 from recommender.evaluation import Trial, build_trial, top_lists
 from recommender.events import EventType
@@ -125,15 +133,16 @@ def test_neighbours_are_chosen_where_they_pay_and_the_choice_is_no_worse_than_fa
 
 
 def test_content_is_weighed_by_what_it_gains_and_counts_for_nothing_where_nothing_is_described() -> None:
-    table = table_from_events(taste_events(talents=300, jobs=240, each=4))
-    unaided = choose_recipe(table)
-    assert choose_recipe(table, content=told(table, lambda place: [])[1]) == unaided
-    telling = choose_recipe(table, content=told(table, lambda place: [f"s{place % 4}", f"s{place % 12}"])[1])
-    assert telling.content > 0.1
+    table = table_from_events(taste_events(talents=120, jobs=100, each=4))
+    assert choose_recipe(table, content=told(table, lambda place: [])[1]) == choose_recipe(table)
+    split = split_events(table_from_events(taste_events(talents=300, jobs=240, each=4)))
+    recipe = replace(default_recipe(affinity(split.train, None, None)), factors=8, iterations=4)
+    said = told(split.train, lambda place: [f"s{place % 4}", f"s{place % 12}"])[1]
+    assert choose_blend([split], recipe, 42, said).content > 0.1
 
     chance = np.random.default_rng(0)
-    silent = choose_recipe(table, content=told(table, lambda place: [f"s{chance.integers(30)}"])[1])
-    assert silent.content <= 0.1
+    noise = told(split.train, lambda place: [f"s{chance.integers(30)}"])[1]
+    assert choose_blend([split], recipe, 42, noise).content <= 0.1
 
 
 def test_the_search_weighs_content_and_is_the_same_where_nothing_is_described() -> None:
