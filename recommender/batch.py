@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence, Set
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +20,7 @@ from recommender.documents import Document, JobStatus, Kind
 from recommender.eligibility import Exclude, excluded_ids
 from recommender.events import Event
 from recommender.features import features_of
-from recommender.filters import JobFilter, TalentFilter
+from recommender.filters import Filter, JobFilter, TalentFilter
 from recommender.interest import MUTUAL_WEIGHT, Interest, interests_from_histories
 from recommender.mirror import Mirror
 from recommender.model import Factors, Model, Ordinals
@@ -28,6 +28,7 @@ from recommender.neighbours import neighbour_term
 from recommender.newcomers import lent_to
 from recommender.ports import Catalogue, EventLog, SubjectKey
 from recommender.retrieval import best, ordinals_from_bitmap
+from recommender.rules import Rule, RuleKind, in_force, ruled_out
 from recommender.scoring import CHUNK_ROWS, Scores, Terms, float32_margin, score
 from recommender.versions import LoadedModel, LoadedSide
 
@@ -62,14 +63,16 @@ async def lists_for_everyone(
     as_of_ms: int,
     workers: int,
     mutual_weight: float = MUTUAL_WEIGHT,
+    rules: Sequence[Rule] = (),
     on_progress: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> AsyncGenerator[list[SubjectList], None]:
     """The top k of every talent (of jobs) or job (of talents) of the catalogue, in order of their ordinals.
 
     The score, the order and the exclusions are those of `Recommender.lists`, with `as_of_ms` as its now. Nobody is left
-    out; a list is shorter than k only when fewer items may be recommended. workers: threads that compute.
+    out; a list is shorter than k only when fewer items may be recommended. workers: threads that compute. rules: what
+    they exclude is left out, but for those of a placement.
     """
-    pool = await _open_pool(catalogue, model, subject_kind, k, exclude, as_of_ms, mutual_weight)
+    pool = await _open_pool(catalogue, model, subject_kind, k, exclude, as_of_ms, mutual_weight, rules)
     subjects = pool.subject_ids
     chunks = deque(subjects[start : start + SUBJECTS] for start in range(0, len(subjects), SUBJECTS))
     done, running = 0, deque[asyncio.Task[list[SubjectList]]]()
@@ -98,8 +101,12 @@ async def _open_pool(
     exclude: Exclude,
     as_of_ms: int,
     mutual_weight: float,
+    rules: Sequence[Rule],
 ) -> _Pool:
     item_kind = Kind.JOB if subject_kind is Kind.TALENT else Kind.TALENT
+    out = [rule for rule in in_force(rules, RuleKind.EXCLUDE, as_of_ms) if rule.item_kind is item_kind]
+    for_all = [rule for rule in out if rule.subjects is None and not rule.placements]
+    for_some = [rule for rule in out if rule.subjects is not None and not rule.placements]
     mirrors = dict(zip(Kind, await asyncio.gather(*map(catalogue.mirror, Kind)), strict=True))
     anybody = JobFilter(statuses=tuple(JobStatus)) if subject_kind is Kind.JOB else TalentFilter()
     (everybody,) = await catalogue.matching(subject_kind, [(anybody, None)], as_of_ms)
@@ -116,7 +123,12 @@ async def _open_pool(
         subject_mirror=mirrors[subject_kind],
         subject_ids=mirrors[subject_kind].ids_of(ordinals_from_bitmap(everybody)),
         subject_kind=subject_kind,
-        population=mirrors[item_kind].eligible(as_of_ms),
+        eligible=mirrors[item_kind].eligible(as_of_ms),
+        out=ruled_out(for_all, mirrors[item_kind], as_of_ms),
+        ruled=[
+            (mirrors[item_kind].matching(rule.items, as_of_ms), _ids_of(mirrors[subject_kind], rule.subjects, as_of_ms))
+            for rule in for_some
+        ],
         k=k,
         exclude=exclude,
         as_of_ms=as_of_ms,
@@ -128,7 +140,8 @@ async def _open_pool(
 class _Pool:
     """Everything that can be listed, laid out once: item n of the pool is the n-th by ordinal.
 
-    loaded: the items' side. strangers: the subjects', whose rows those without one are compared to.
+    loaded: the items' side. strangers: the subjects', whose rows those without one are compared to. out: items that
+    rules keep from everybody. ruled: those that they keep from some subjects, and the ids of these.
     """
 
     model: Model
@@ -138,11 +151,13 @@ class _Pool:
     subject_mirror: Mirror
     subject_ids: Sequence[str]
     subject_kind: Kind
-    population: BitMap
+    eligible: BitMap
+    out: BitMap
     k: int
     exclude: Exclude
     as_of_ms: int
     mutual_weight: float
+    ruled: Sequence[tuple[BitMap, Set[str]]]
 
     @property
     def item_kind(self) -> Kind:
@@ -150,7 +165,7 @@ class _Pool:
 
     @cached_property
     def ordinals(self) -> Ordinals:
-        return ordinals_from_bitmap(self.population)
+        return ordinals_from_bitmap(self.eligible - self.out)
 
     @cached_property
     def ids(self) -> npt.NDArray[np.object_]:
@@ -221,10 +236,11 @@ class _Pool:
         """0 for a subject that has gone meanwhile; no document has it."""
         return np.array([ordinal or 0 for ordinal in self.subject_mirror.ordinals_of(ids)], dtype=np.uint32)
 
-    def places_of(self, ids: set[str]) -> Places:
-        """Places of those ids that are in the pool, ascending."""
-        found = [ordinal for ordinal in self.mirror.ordinals_of(list(ids)) if ordinal is not None]
-        ordinals = np.unique(np.array(found, dtype=np.uint32))
+    def places_out(self, subject_id: str, ids: set[str]) -> Places:
+        """Places in the pool of those ids, and of what rules keep from the subject, ascending."""
+        found = BitMap(ordinal for ordinal in self.mirror.ordinals_of(list(ids)) if ordinal is not None)
+        found.update(*(items for items, subjects in self.ruled if subject_id in subjects))
+        ordinals = ordinals_from_bitmap(found)
         places = np.searchsorted(self.ordinals, ordinals)
         inside = places < len(self.ordinals)
         inside[inside] = self.ordinals[places[inside]] == ordinals[inside]
@@ -253,7 +269,7 @@ class _Reader:
 
     async def lists(self, ids: Sequence[str]) -> list[SubjectList]:
         """The lists of one chunk, in its order."""
-        if not self._pool.population:
+        if not len(self._pool.ordinals):
             return [SubjectList(name, (), np.empty(0)) for name in ids]
         if self._warmed is None:
             self._warmed = asyncio.ensure_future(self._apart(self._pool.warm))
@@ -311,6 +327,10 @@ class _Reader:
         return known
 
 
+def _ids_of(mirror: Mirror, wanted: Filter | None, as_of_ms: int) -> Set[str]:
+    return frozenset() if wanted is None else frozenset(mirror.ids_of(list(mirror.matching(wanted, as_of_ms))))
+
+
 def _subjects(
     pool: _Pool, ids: Sequence[str], histories: Sequence[Sequence[Event]], said: Mapping[str, Sequence[str]]
 ) -> list[_Subject]:
@@ -328,7 +348,7 @@ def _subjects(
         subjects=pool.subject_mirror.ordinals_of(ids),
     )
     return [
-        _Subject(name, interest, pool.places_of(excluded_ids(history, pool.item_kind, pool.exclude)))
+        _Subject(name, interest, pool.places_out(name, excluded_ids(history, pool.item_kind, pool.exclude)))
         for name, interest, history in zip(ids, interests, histories, strict=True)
     ]
 
@@ -337,7 +357,7 @@ def _from_content(
     pool: _Pool, subject: _Subject, document: Document | None, postings: dict[Trait, BitMap]
 ) -> SubjectList:
     """Of a subject without a vector: what it shares, then what is popular; everybody's when it shares nothing."""
-    weighted = weigh(traits_from(document), postings, pool.population)
+    weighted = weigh(traits_from(document), postings, pool.eligible)
     excluded = pool.ordinals[subject.excluded]
     if weighted:
         terms = Terms(

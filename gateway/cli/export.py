@@ -45,7 +45,7 @@ def command(
 ) -> None:
     """Write the top k for every talent or job: talent_id, job_id, rank, score, one row per pair.
 
-    Scores and order are those that serving gives, before re-ranking.
+    Scores and order are those that serving gives, before re-ranking; what rules exclude (TANDEM_RULES) is left out.
     """
     from gateway.files.writer import check_output
 
@@ -61,12 +61,14 @@ async def _export(
 ) -> tuple[int, int]:
     """How many lists and rows were written. Raises NoDataError, NoModelError, BadInputError, UnavailableError."""
     from gateway.files.writer import open_writer
+    from gateway.rules_file import read_rules
     from gateway.wiring import stores
     from recommender.batch import lists_for_everyone
     from recommender.documents import Kind
     from recommender.eligibility import Exclude
     from recommender.errors import NoModelError
 
+    rules = () if settings.rules is None else read_rules(settings.rules)
     kind = Kind.TALENT if everyone is Everyone.TALENTS else Kind.JOB
     lists = rows = 0
     async with stores(settings, must_exist=True) as opened:
@@ -88,6 +90,7 @@ async def _export(
                 as_of_ms=as_of_ms,
                 workers=os.cpu_count() or 1,
                 mutual_weight=settings.mutual_weight,
+                rules=rules,
                 on_progress=lambda done, of: shown.show(f"Lists for {everyone.value}", done, of),
             )
             async with aclosing(made) as chunks:

@@ -10,9 +10,10 @@ from recommender.batch import SubjectList, lists_for_everyone
 from recommender.documents import JobStatus, Kind, Talent
 from recommender.eligibility import Exclude
 from recommender.events import EventType
-from recommender.filters import JobFilter, TalentFilter
+from recommender.filters import JobFilter, TalentFilter, TermFilter
 from recommender.model import Model, Side
 from recommender.query import ListQuery, Mode, Options, RankedPage
+from recommender.rules import Rule, RuleKind
 from tests.factories import NOW_MS, event, job, talent
 from tests.recommender.fakes import World, blended, model
 
@@ -83,6 +84,32 @@ async def test_everyones_lists_are_the_served_ones(
     made = await everyone(w, kind, k, exclude)
     assert [one.subject_id for one in made] == [document.id for document in w.catalogue.all(kind)]
     pages = await w.recommender.lists([query(kind, one.subject_id, k, exclude) for one in made])
+    for one, page in zip(made, pages, strict=True):
+        assert isinstance(page, RankedPage)
+        assert one.item_ids == [item.id for item in page.items], one.subject_id
+        assert one.scores.tolist() == [item.score for item in page.items]
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("most", [1, 60])
+async def test_what_rules_exclude_is_left_out_as_it_is_in_serving(kind: Kind, most: int) -> None:
+    w = world(neighbours=0.3)
+    jobs, talents = (tuple(f"{letter}{n}" for n in range(5, 5 + most)) for letter in "jt")
+    rules = [
+        Rule(name="jobs", kind=RuleKind.EXCLUDE, items=JobFilter(ids=jobs)),
+        Rule(name="talents", kind=RuleKind.EXCLUDE, items=TalentFilter(ids=talents[:9])),
+        Rule(
+            name="some",
+            kind=RuleKind.EXCLUDE,
+            items=JobFilter(skills=TermFilter(all=("sql",))),
+            subjects=TalentFilter(skills=TermFilter(all=("go",))),
+        ),
+        Rule(name="elsewhere", kind=RuleKind.EXCLUDE, items=JobFilter(), placements=("home",)),
+        Rule(name="later", kind=RuleKind.EXCLUDE, items=JobFilter(), from_ms=NOW_MS + 1),
+    ]
+    made = await everyone(w, kind, 20, Exclude.RULES, rules=rules)
+    w.recommender.steer(rules)
+    pages = await w.recommender.lists([query(kind, one.subject_id, 20, Exclude.RULES) for one in made])
     for one, page in zip(made, pages, strict=True):
         assert isinstance(page, RankedPage)
         assert one.item_ids == [item.id for item in page.items], one.subject_id
