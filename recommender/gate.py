@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -26,9 +27,9 @@ from recommender.interactions import UNKNOWN_TIME, EventTable, affinity
 from recommender.interest import interests_from_histories
 from recommender.likeness import Likeness
 from recommender.metrics import PerTalent
-from recommender.model import Hyperparameters, Manifest, Model, Ordinals
+from recommender.model import Factors, Hyperparameters, Manifest, Model, Ordinals
 from recommender.recipe import default_recipe
-from recommender.scoring import Terms, approximate
+from recommender.scoring import approximate
 from recommender.versions import LoadedModel
 
 K: Final = 20
@@ -77,10 +78,13 @@ def judge(
 
     table: all events that the new model was made of. job_ordinals: of its job ids. content: what the jobs of the table
     say, where the models know.
+    Where clients have an interest of their own, the talents' is judged, by what talents did.
     Each talent who is asked loses the newest pair that the serving model knew of; jobs that only one of the two models
     would know are no candidates. So neither a changed catalogue nor newer events count for or against a model.
     """
     hyper = model.manifest.hyperparameters
+    if model.manifest.of_clients is not None:
+        table = table.take(table.actor == _ACTORS.index(Side.TALENT))
     table = _sampled(table, seed)
     known = table.take(table.seq <= serving.watermark)
     asked = _drawn(known, seed)
@@ -118,6 +122,10 @@ def judge(
             for name, other in (("learnt", "serving"), ("model", "serving"), ("model_factors", "learnt_factors"))
         },
     )
+
+
+def _weights(table: EventTable, hyper: Hyperparameters, as_of_ms: int | None) -> sp.csr_matrix:
+    return affinity(table, hyper.half_life_days, as_of_ms, hyper.emphasis)
 
 
 def _sampled(table: EventTable, seed: int) -> EventTable:
@@ -179,7 +187,7 @@ def _learnt(
     likeness = replace(default_recipe(fitted), likeness=Likeness(*hyper.likeness))
     neighbours, _ = fit_neighbours(fitted, jobs, hyper, likeness, seed)
     by_content = weighed_content(near, FoldedIn(fitted, jobs, hyper), hyper.content, seed)
-    factors = FoldedIn(fitted + affinity(histories, hyper.half_life_days, as_of_ms), jobs, hyper)
+    factors = FoldedIn(fitted + _weights(histories, hyper, as_of_ms), jobs, hyper)
     return Blended(factors, neighbours, by_content), factors.with_popularity(0.0)
 
 
@@ -202,15 +210,23 @@ class _Asker:
             self.loaded.model,
             lambda ids: [ordinal_of.get(job_id) for job_id in ids],
         )
-        terms = [_of_talents_alone(self.loaded.jobs.terms_of(interest)) for interest in interests]
-        if self.by_factors_alone:
-            terms = [replace(of, sparse=(), bias=()) for of in terms]
-        return np.stack([approximate(of, self.job_ordinals)[0].astype(np.float32) for of in terms])
+        terms = [self.loaded.jobs.terms_of(interest) for interest in interests]
+        # What clients want, and what content adds to the products, is left out: what is learnt again has neither.
+        vectors = [next((part.vector for part in of.dense if part.name == "interest"), None) for of in terms]
+        width = self.factors.shape[1]
+        scores: Scores = np.stack([np.zeros(width) if one is None else one for one in vectors]).astype(np.float32)
+        scores = scores @ self.factors.T
+        if not self.by_factors_alone:
+            for row, of in zip(scores, terms, strict=True):
+                row += approximate(replace(of, dense=()), self.job_ordinals)[0].astype(np.float32)
+        return scores
 
-
-def _of_talents_alone(terms: Terms) -> Terms:
-    """Without what clients want and what content adds to the products: what is learnt again has neither."""
-    return replace(terms, dense=tuple(term for term in terms.dense if term.name == "interest"))
+    @cached_property
+    def factors(self) -> Factors:
+        """A row per job, zeros for one that the model does not know."""
+        side = self.loaded.jobs.side
+        rows = side.rows(self.job_ordinals)
+        return np.where(rows[:, None] >= 0, side.factors[rows], np.float32(0))
 
 
 def _events_by_talent(table: EventTable) -> dict[int, list[Event]]:

@@ -32,7 +32,7 @@ class Comparison:
     """What a comparison was made on and what came out, by what the lists hold: jobs for talents, talents for jobs.
 
     learning: of the served score of jobs, where it was measured. calibration: bins of a reliability curve by whose
-    interest it is, each with "predicted", "observed" and "count".
+    interest it is, each with "predicted", "observed" and "pairs".
     """
 
     split: Split

@@ -13,6 +13,7 @@ from recommender.errors import ModelRefusedError
 if TYPE_CHECKING:
     from gateway.cli.evaluate import Steps
     from gateway.wiring import Stores
+    from recommender.blend import Content
     from recommender.gate import Judgement
     from recommender.interactions import EventTable
     from recommender.model import Manifest, Model, Ordinals
@@ -26,7 +27,14 @@ _WHY = {
 
 
 async def gated(
-    stores: Stores, table: EventTable, model: Model, job_ordinals: Ordinals, seed: int, shown: Steps, console: Console
+    stores: Stores,
+    table: EventTable,
+    model: Model,
+    job_ordinals: Ordinals,
+    content: Content,
+    seed: int,
+    shown: Steps,
+    console: Console,
 ) -> tuple[Model, str | None]:
     """The model with what the gate measured among its metrics, and in one line why it must not serve; None: it may.
 
@@ -43,6 +51,7 @@ async def gated(
         serving,
         model,
         job_ordinals,
+        content=content,
         seed=seed,
         on_step=lambda done, of: shown.show("Comparing with the serving model", done, of),
     )

@@ -241,9 +241,10 @@ def _curves(document: Document) -> str:
             series.append(Series(_title(metric), xs, ys, lows, highs))
         parts.append(lines("Learning curve of the served score", "events learnt from", "jobs for talents", series))
     for side, bins in document.get("calibration", {}).items():
+        to = max(max(one["predicted"], one["observed"]) for one in bins)  # such pairs are rare: far from 1
         series = [
             Series("observed", [one["predicted"] for one in bins], [one["observed"] for one in bins]),
-            Series("perfectly calibrated", [0.0, 1.0], [0.0, 1.0]),
+            Series("perfectly calibrated", [0.0, to], [0.0, to]),
         ]
         parts.append(lines(f"Calibration, {side}", "predicted probability", "observed share", series))
     if not parts:

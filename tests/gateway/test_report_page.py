@@ -160,7 +160,7 @@ def test_training_puts_it_beside_the_model_and_retirement_takes_it_along(
 def test_a_calibration_is_drawn_when_there_is_one() -> None:
     document: dict[str, Any] = {"metrics": {}}
     assert "Calibration" not in page("x", document)
-    shown = page("x", {**EMPTY, "calibration": {"talents": [{"predicted": 0.1, "observed": 0.2, "count": 9}]}})
+    shown = page("x", {**EMPTY, "calibration": {"talents": [{"predicted": 0.1, "observed": 0.2, "pairs": 9}]}})
     assert "Calibration, talents" in shown
 
 
