@@ -6,14 +6,16 @@ learnt from everything, as in a log of one side alone. Why: docs/decisions/0015-
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from recommender.als import OnIteration
+from recommender.blend import Content
 from recommender.calibration import Floats, Logit, ReliabilityBin, fit_logit, reliability, sigmoid
 from recommender.cold_start import places_in
 from recommender.documents import Kind
@@ -22,6 +24,7 @@ from recommender.evaluation import Trial, build_trial
 from recommender.events import EventType
 from recommender.features import DescribedItems
 from recommender.interactions import EventTable, affinity
+from recommender.interest import MUTUAL_WEIGHT
 from recommender.model import ClientsInterest, Factors, Model, Ordinals, Side
 from recommender.recipe import SEED, Recipe, brought_over, default_recipe
 from recommender.splits import Split, split_events
@@ -106,14 +109,12 @@ def calibrate(
     table: EventTable,
     recipe: Recipe,
     *,
-    described: Described | None = None,
-    talent_ordinals: Ordinals | None = None,
-    job_ordinals: Ordinals | None = None,
+    content: Content | None = None,
     seed: int = SEED,
 ) -> Sides | None:
     """What makes both interests comparable, measured on a split inside `table`; None where there is but one.
 
-    recipe: chosen on everything. talent_ordinals, job_ordinals: of the table's ids, where something is described.
+    recipe: chosen on everything. content: what the table's talents and jobs say, rows as its id lists.
     A side has an interest of its own when what it learns of the older part of its events says beyond doubt who acts in
     the newer part, of at least FEWEST pairs.
     """
@@ -121,7 +122,7 @@ def calibrate(
     if recipes is None:
         return None
     split = split_events(table, seed=seed)
-    learnt = learn(split, recipes, described, talent_ordinals, job_ordinals, seed)
+    learnt = learn(split, recipes, content, seed)
     if learnt is None:
         return None
     asked = {(actor, kind): _pairs_of(split, actor, kind, seed) for actor in Actor for kind in Kind}
@@ -163,41 +164,24 @@ def _recipes(table: EventTable, recipe: Recipe) -> dict[Actor, Recipe] | None:
     return {Actor.TALENT: brought_over(recipe, whole, formulas[Actor.TALENT]), Actor.CLIENT: of_clients}
 
 
-def learn(
-    split: Split,
-    recipes: Mapping[Actor, Recipe],
-    described: Described | None,
-    talent_ordinals: Ordinals | None,
-    job_ordinals: Ordinals | None,
-    seed: int,
-) -> Learnt | None:
+def learn(split: Split, recipes: Mapping[Actor, Recipe], content: Content | None, seed: int) -> Learnt | None:
     """Scorers of both interests, of the older part of a split; None when a side has nothing there."""
     older = {actor: of_actor(split.train, actor) for actor in Actor}
     if any(not (affinity(part, None, None).data > 0).any() for part in older.values()):
         return None
     scorers = {
-        actor: contenders_both_ways(Split(part, part, split.cut_ms), recipes[actor], seed=seed)
+        actor: contenders_both_ways(Split(part, part, split.cut_ms), recipes[actor], seed=seed, content=content)
         for actor, part in older.items()
     }
     suited = None
-    if described is not None and talent_ordinals is not None and job_ordinals is not None:
-        found = suited_factors(
-            older[Actor.CLIENT],
-            recipes[Actor.CLIENT],
-            described,
-            talent_ordinals,
-            job_ordinals,
-            split.train.newest_ms,
-            seed,
-        )
+    if content is not None:
+        places = {
+            kind: np.where(np.diff(rows.indptr) > 0, np.arange(rows.shape[0]), -1) for kind, rows in content.items()
+        }
+        by = recipes[Actor.CLIENT]
+        found = suited_factors(older[Actor.CLIENT], by, content, places, split.train.newest_ms, seed)
         if found is not None:
-            talents, jobs = (
-                _at(described[kind].ordinals, factors, ordinals)
-                for kind, factors, ordinals in zip(
-                    (Kind.TALENT, Kind.JOB), found, (talent_ordinals, job_ordinals), strict=True
-                )
-            )
-            suited = {Kind.JOB: ByFactors(talents, jobs), Kind.TALENT: ByFactors(jobs, talents)}
+            suited = {Kind.JOB: ByFactors(*found), Kind.TALENT: ByFactors(*reversed(found))}
     of_talents, of_clients = scorers[Actor.TALENT], scorers[Actor.CLIENT]
     return Learnt(
         own={Kind.JOB: of_talents[Kind.JOB]["served"](), Kind.TALENT: of_clients[Kind.TALENT]["served"]()},
@@ -218,34 +202,53 @@ def clients_score(sides: Sides, learnt: Learnt, kind: Kind) -> Scores:
 def suited_factors(
     clients: EventTable,
     recipe: Recipe,
-    described: Described,
-    talent_ordinals: Ordinals,
-    job_ordinals: Ordinals,
+    content: Content,
+    places: Mapping[Kind, Rows],
     as_of_ms: int | None,
     seed: int,
 ) -> tuple[Factors, Factors] | None:
     """Factors by content of everything described, talents and jobs; None when there is nothing to learn them from.
 
+    places: of the table's talents and jobs among the rows of `content`, -1 for one that is not described.
     A client's VIEWs are left out: they come to whoever applied, and say more of who applied than of who is wanted.
     """
     view = tuple(EventType).index(EventType.VIEW)
     wanted = affinity(clients.take(clients.kind != view), recipe.half_life_days, as_of_ms).maximum(0)
     wanted.eliminate_zeros()
-    acts = np.diff(wanted.indptr) > 0, np.bincount(wanted.indices, minlength=wanted.shape[1]) > 0
-    talents, jobs = (
-        np.where(active, places_in(described[kind].ordinals, ordinals), -1)
-        for kind, ordinals, active in zip((Kind.TALENT, Kind.JOB), (talent_ordinals, job_ordinals), acts, strict=True)
-    )
-    found = suitability(wanted, described[Kind.TALENT].rows, described[Kind.JOB].rows, talents, jobs, seed)
+    talents = np.where(np.diff(wanted.indptr) > 0, places[Kind.TALENT], -1)
+    jobs = np.where(np.bincount(wanted.indices, minlength=wanted.shape[1]) > 0, places[Kind.JOB], -1)
+    found = suitability(wanted, content[Kind.TALENT], content[Kind.JOB], talents, jobs, seed)
     return found if found[0].shape[1] else None
 
 
-def _at(ordinals: Ordinals, factors: Factors, wanted: Ordinals) -> Factors:
-    """The rows of some ordinals, zeros for those that have none."""
-    places = places_in(ordinals, wanted)
-    found = np.zeros((len(wanted), factors.shape[1]), np.float32)
-    found[places >= 0] = factors[places[places >= 0]]
+def contenders_of_both_sides(
+    split: Split,
+    recipe: Recipe,
+    *,
+    content: Content | None = None,
+    mutual_weight: float = MUTUAL_WEIGHT,
+    seed: int = SEED,
+) -> dict[Kind, dict[str, Callable[[], Scores]]]:
+    """What is served where each side has an interest of its own, "served", and that of who asks, "own_side".
+
+    By kind of what is listed, as `training.contenders_both_ways`; nothing where there is one interest.
+    """
+    sides = calibrate(split.train, recipe, content=content, seed=seed)
+    learnt = None if sides is None else learn(split, sides.recipes, content, seed)
+    if sides is None or learnt is None:
+        return {}
+    found: dict[Kind, dict[str, Callable[[], Scores]]] = {}
+    for kind in Kind:
+        own = learnt.own[kind] if kind is Kind.JOB else clients_score(sides, learnt, kind)
+        other = clients_score(sides, learnt, kind) if kind is Kind.JOB else learnt.mutual[kind]
+        scale = sides.mutual[kind].slopes[0] / sides.own[kind].slopes[0] if sides.own[kind].slopes[0] > 0 else 0.0
+        both = Sum([(1.0, own), (mutual_weight * scale, other)])
+        found[kind] = {"own_side": partial(_itself, own), "served": partial(_itself, both)}
     return found
+
+
+def _itself(scorer: Scores) -> Scores:
+    return scorer
 
 
 @dataclass(frozen=True, eq=False)
@@ -312,20 +315,15 @@ def reliability_of(
     split: Split,
     recipe: Recipe,
     *,
-    described: Described | None = None,
-    talent_ordinals: Ordinals | None = None,
-    job_ordinals: Ordinals | None = None,
+    content: Content | None = None,
     seed: int = SEED,
 ) -> dict[Actor, Sequence[ReliabilityBin]]:
     """How well each side's probabilities hold on the newer part of a split; nothing where there is one interest.
 
     All is learnt on the older part, the calibration on a split inside that.
     """
-    given = (described, talent_ordinals, job_ordinals)
-    sides = calibrate(
-        split.train, recipe, described=described, talent_ordinals=talent_ordinals, job_ordinals=job_ordinals, seed=seed
-    )
-    learnt = None if sides is None else learn(split, sides.recipes, *given, seed)
+    sides = calibrate(split.train, recipe, content=content, seed=seed)
+    learnt = None if sides is None else learn(split, sides.recipes, content, seed)
     if sides is None or learnt is None:
         return {}
     scorers = {
@@ -374,9 +372,9 @@ def train_both_sides(
             described=described,
         )
 
-    sides = calibrate(
-        table, recipe, described=described, talent_ordinals=talent_ordinals, job_ordinals=job_ordinals, seed=seed
-    )
+    ordinals = {Kind.TALENT: talent_ordinals, Kind.JOB: job_ordinals}
+    content = None if described is None else {kind: described[kind].at(of) for kind, of in ordinals.items()}
+    sides = calibrate(table, recipe, content=content, seed=seed)
     if sides is None:
         return learnt(table, recipe)
     of_clients = of_actor(table, Actor.CLIENT)
@@ -384,9 +382,9 @@ def train_both_sides(
     clients = learnt(of_clients, sides.recipes[Actor.CLIENT])
     factors = None
     if sides.is_suited and described is not None:
-        factors = suited_factors(
-            of_clients, sides.recipes[Actor.CLIENT], described, talent_ordinals, job_ordinals, as_of_ms, seed
-        )
+        everything = {kind: described[kind].rows for kind in Kind}
+        places = {kind: places_in(described[kind].ordinals, of) for kind, of in ordinals.items()}
+        factors = suited_factors(of_clients, sides.recipes[Actor.CLIENT], everything, places, as_of_ms, seed)
     suited = [
         Side(ordinals, rows, np.zeros(len(rows), np.float32))
         for ordinals, rows in (

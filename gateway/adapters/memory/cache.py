@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
 from recommender.documents import Document, Kind
-from recommender.ports import CachedDocument, CachedList, Lost
+from recommender.ports import CachedDocument, CachedList, CachedMutual, Lost
 
 Key = str | tuple[Kind, int]
 
@@ -91,7 +91,9 @@ class MemoryCache:
 
 def list_bytes(kept: CachedList) -> int:
     """Memory that a list takes."""
-    arrays = (kept.rows, kept.weights, kept.vector, kept.shared, kept.units, kept.best, kept.scores)
+    interests: list[CachedList | CachedMutual] = [kept] if kept.mutual is None else [kept, kept.mutual]
+    of_interests = [array for one in interests for array in (one.rows, one.weights, one.vector, one.suited)]
+    arrays = (*of_interests, kept.shared, kept.units, kept.best, kept.scores)
     traits = sum(len(value) + 3 * TEXT_OVERHEAD for _, value, _ in kept.traits)
     return LIST_OVERHEAD + sum(array.nbytes for array in arrays) + traits
 
