@@ -14,12 +14,12 @@ import scipy.sparse as sp
 
 from recommender.als import fold_in_many, side_of
 from recommender.baselines import Scores
-from recommender.cold_start import alike, content_rows
+from recommender.cold_start import alike, content_rows, lent_factors
 from recommender.documents import Kind
 from recommender.evaluation import best_columns, hide
 from recommender.likeness import neighbour_rows
 from recommender.metrics import Lists
-from recommender.model import Hyperparameters, Side
+from recommender.model import Factors, Hyperparameters, Side
 from recommender.recipe import Recipe
 
 K = 20  # what is measured when choosing, and what "the best" of a talent are where signals are made comparable
@@ -31,17 +31,28 @@ _BLOCK_CELLS = 16_000_000  # scores of one block: 64 MB, over all signals
 Talents = npt.NDArray[np.intp]
 # Of talents and of jobs: features in rows of length 1, in the order of a table's ids; empty where nothing is known.
 Content = Mapping[Kind, sp.csr_matrix]
+Near = Mapping[Kind, sp.csr_matrix | None]  # see `near_in_content`
 
 
 class FoldedIn:
-    """Scores by factors and the prior: each asked talent is folded in from its whole history when its turn comes."""
+    """Scores by factors and the prior: each asked talent is folded in from its whole history when its turn comes.
 
-    def __init__(self, history: sp.csr_matrix, jobs: Side, hyper: Hyperparameters) -> None:
-        self.history, self.jobs, self.hyper = history, jobs, hyper
+    lent: talents × width, what each talent's description lends it; see `als.fold_in_many`.
+    """
+
+    def __init__(
+        self,
+        history: sp.csr_matrix,
+        jobs: Side,
+        hyper: Hyperparameters,
+        lent: npt.NDArray[np.float64] | None = None,
+    ) -> None:
+        self.history, self.jobs, self.hyper, self.lent = history, jobs, hyper, lent
 
     def scores(self, talents: Talents) -> Scores:
         """talents × jobs."""
-        folded = fold_in_many(self.jobs, self.history[talents], self.hyper).astype(np.float32)
+        lent = None if self.lent is None else self.lent[talents]
+        folded = fold_in_many(self.jobs, self.history[talents], self.hyper, lent).astype(np.float32)
         scores: Scores = folded @ self.jobs.factors.T
         if self.hyper.popularity > 0:
             scores += popularity_of(self.history) * np.float32(self.hyper.popularity)
@@ -49,12 +60,26 @@ class FoldedIn:
 
     def with_popularity(self, popularity: float) -> FoldedIn:
         """The same fit under another weight of popularity."""
-        return FoldedIn(self.history, self.jobs, replace(self.hyper, popularity=popularity))
+        return FoldedIn(self.history, self.jobs, replace(self.hyper, popularity=popularity), self.lent)
 
     def transposed(self) -> FoldedIn:
-        """Scores of talents for jobs: jobs are folded in against the factors of all talents."""
-        talents = side_of(fold_in_many(self.jobs, self.history, self.hyper).astype(np.float32))
+        """Scores of talents for jobs: jobs are folded in against all talents. Nothing is lent to jobs."""
+        talents = side_of(fold_in_many(self.jobs, self.history, self.hyper, self.lent).astype(np.float32))
         return FoldedIn(self.history.T.tocsr(), talents, self.hyper)
+
+    def lending(self, near: Near) -> FoldedIn:
+        """The same fit with what descriptions lend to talents."""
+        if near[Kind.TALENT] is None:
+            return self
+        factors = fold_in_many(self.jobs, self.history, self.hyper).astype(np.float32)
+        return FoldedIn(self.history, self.jobs, self.hyper, _lent(near[Kind.TALENT], factors))
+
+    def lending_both(self, near: Near) -> FoldedIn:
+        """As `transposed`, with what descriptions lend to talents and jobs."""
+        turned = self.lending(near).transposed()
+        if near[Kind.JOB] is None:
+            return turned
+        return FoldedIn(turned.history, turned.jobs, turned.hyper, _lent(near[Kind.JOB], self.jobs.factors))
 
 
 class Blended:
@@ -190,6 +215,11 @@ def build_pool(
     return Pool(columns, by_signal[0], near, popularity[columns], said_of_content)
 
 
+def near_both_ways(content: Content | None, history: sp.csr_matrix) -> Near:
+    """As `near_in_content`, of both kinds. history: talents × jobs."""
+    return {kind: near_in_content(content, kind, history if kind is Kind.JOB else history.T.tocsr()) for kind in Kind}
+
+
 def near_in_content(content: Content | None, kind: Kind, history: sp.csr_matrix) -> sp.csr_matrix | None:
     """items × items: from each item of one kind to those that are like it in what they say; None where none says any.
 
@@ -203,6 +233,11 @@ def near_in_content(content: Content | None, kind: Kind, history: sp.csr_matrix)
     near = content_rows(alike(rows, rows.T.tocsr(), itself), itself).tocoo()
     size = history.shape[1]
     return sp.csr_matrix((near.data, (known[near.row], known[near.col])), shape=(size, size))
+
+
+def _lent(near: sp.csr_matrix, factors: Factors) -> npt.NDArray[np.float64]:
+    """What items that are alike lend each item, without its own events: as `cold_start.widened` has it."""
+    return lent_factors(near.T.tocsr(), factors).astype(np.float64)
 
 
 def weighed_content(near: sp.csr_matrix | None, factors: FoldedIn, weight: float, seed: int) -> sp.csr_matrix | None:

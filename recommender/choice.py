@@ -13,7 +13,7 @@ import scipy.sparse as sp
 
 from recommender import metrics as measures
 from recommender.als import fit_jobs, side_of
-from recommender.blend import ALONE, Content, FoldedIn, K, Pool, build_pool, near_in_content
+from recommender.blend import ALONE, Content, FoldedIn, K, Near, Pool, build_pool, near_both_ways
 from recommender.documents import Kind
 from recommender.errors import BadInputError
 from recommender.evaluation import Trial, build_trial, top_lists
@@ -127,9 +127,10 @@ def choose_recipe(
     splits = [split]
     if split.cut_ms is None and trial.population < BLEND_TALENTS:
         splits += [split_events(table, seed=seed + other) for other in range(1, SPLITS)]
-    best = choose_blend(splits, best, seed, content)
+    near = [near_both_ways(content, affinity(one.train, None, None)) for one in splits]
+    best = choose_blend(splits, best, seed, near)
     search.step()
-    best = choose_talent_blend(split, best, seed, content)
+    best = choose_talent_blend(split, best, seed, near[0])
     search.step()
     return carried_over(best, part, everything)
 
@@ -148,14 +149,13 @@ def gains_of(lists: Lists, trial: Trial) -> Gains:
     return gains
 
 
-def choose_blend(splits: Sequence[Split], recipe: Recipe, seed: int, content: Content | None = None) -> Recipe:
-    """The recipe with the likeness and the weights that gain most beside its factors."""
+def choose_blend(splits: Sequence[Split], recipe: Recipe, seed: int, near: Sequence[Near]) -> Recipe:
+    """The recipe with the likeness and the weights that gain most beside its factors. near: of each split."""
     trials = [build_trial(split, BLEND_TALENTS, seed) for split in splits]
     pools = []
-    for split, trial in zip(splits, trials, strict=True):
-        factors = fitted(split, recipe, seed)
-        near = near_in_content(content, Kind.JOB, factors.history)
-        pools.append(_pool(factors, neighbour_rows(factors.history, LIKENESSES), trial, near))
+    for split, trial, of_split in zip(splits, trials, near, strict=True):
+        factors = fitted(split, recipe, seed).lending(of_split)
+        pools.append(_pool(factors, neighbour_rows(factors.history, LIKENESSES), trial, of_split[Kind.JOB]))
     popularities = sorted({recipe.popularity, *POPULARITIES})
     formula = Blend(0, recipe.neighbours, recipe.popularity, recipe.content)
     best = _blended(pools, trials, range(len(LIKENESSES)), NEIGHBOURS, popularities, formula)
@@ -168,14 +168,13 @@ def choose_blend(splits: Sequence[Split], recipe: Recipe, seed: int, content: Co
     )
 
 
-def choose_talent_blend(split: Split, recipe: Recipe, seed: int, content: Content | None = None) -> Recipe:
+def choose_talent_blend(split: Split, recipe: Recipe, seed: int, near: Near) -> Recipe:
     """The recipe with the weights of neighbours in lists of talents, with all else as it is for lists of jobs."""
     trial = build_trial(split.transposed(), BLEND_TALENTS, seed)
     if trial.population < FEWEST_TALENTS:
         return replace(recipe, talent_neighbours=recipe.neighbours, talent_content=recipe.content)
-    talents = fitted(split, recipe, seed).transposed()
-    near = near_in_content(content, Kind.TALENT, talents.history)
-    pool = _pool(talents, neighbour_rows(talents.history, [recipe.likeness]), trial, near)
+    talents = fitted(split, recipe, seed).lending_both(near)
+    pool = _pool(talents, neighbour_rows(talents.history, [recipe.likeness]), trial, near[Kind.TALENT])
     formula = Blend(0, recipe.neighbours, 0.0, recipe.talent_content)
     best = _blended([pool], [trial], [0], NEIGHBOURS, [0.0], formula)
     return replace(recipe, talent_neighbours=best.neighbours, talent_content=best.content)
@@ -277,7 +276,7 @@ class Validation:
 
     def __init__(self, table: EventTable, seed: int = SEED, content: Content | None = None) -> None:
         """Raises BadInputError when too few talents could be asked."""
-        self._table, self._seed, self._content = table, seed, content
+        self._table, self._seed = table, seed
         sampled = _sampled(table, seed, TUNING_PAIRS)
         self.splits = [split_events(sampled, seed=seed)]
         self.trials = [build_trial(self.splits[0], TRIAL_TALENTS, seed)]
@@ -291,7 +290,7 @@ class Validation:
             self.trials += [build_trial(split, TRIAL_TALENTS, seed) for split in self.splits[1:]]
         self._part = affinity(self.splits[0].train, None, None)
         self.formula = default_recipe(self._part)
-        self._near = [near_in_content(content, Kind.JOB, affinity(split.train, None, None)) for split in self.splits]
+        self._near = [near_both_ways(content, affinity(split.train, None, None)) for split in self.splits]
 
     @property
     def asked(self) -> int:
@@ -311,8 +310,8 @@ class Validation:
         """What the recipe gains with the weights of neighbours, popularity and content that suit it best."""
         pools = []
         for split, trial, near in zip(self.splits, self.trials, self._near, strict=True):
-            factors = fitted(split, recipe, self._seed, recipe.iterations)
-            pools.append(_pool(factors, neighbour_rows(factors.history, [recipe.likeness]), trial, near))
+            factors = fitted(split, recipe, self._seed, recipe.iterations).lending(near)
+            pools.append(_pool(factors, neighbour_rows(factors.history, [recipe.likeness]), trial, near[Kind.JOB]))
         formula = Blend(0, self.formula.neighbours, self.formula.popularity, self.formula.content)
         best = _blended(pools, self.trials, [0], FINE_NEIGHBOURS, FINE_POPULARITIES, formula)
         return Measured(
@@ -322,4 +321,4 @@ class Validation:
 
     def finished(self, recipe: Recipe) -> Recipe:
         """The recipe with the weights of neighbours in lists of talents."""
-        return choose_talent_blend(self.splits[0], recipe, self._seed, self._content)
+        return choose_talent_blend(self.splits[0], recipe, self._seed, self._near[0])

@@ -20,7 +20,7 @@ from recommender.blend import (
     Content,
     FoldedIn,
     fit_neighbours,
-    near_in_content,
+    near_both_ways,
     popularity_weight,
     scale_of,
     voiced,
@@ -67,12 +67,7 @@ def contenders_both_ways(
     matrix = affinity(split.train, recipe.half_life_days, split.train.newest_ms, recipe.emphasis)
     hyper = resolve(recipe, matrix, seed)
     fitted: dict[Kind, FoldedIn] = {}
-    near_by: dict[Kind, sp.csr_matrix | None] = {}
-
-    def near(kind: Kind) -> sp.csr_matrix | None:
-        if kind not in near_by:
-            near_by[kind] = near_in_content(content, kind, matrix if kind is Kind.JOB else matrix.T.tocsr())
-        return near_by[kind]
+    near = near_both_ways(content, matrix)
 
     def factors(kind: Kind) -> FoldedIn:
         if kind not in fitted:
@@ -87,25 +82,24 @@ def contenders_both_ways(
         alone = factors(Kind.JOB)
         rows, typical = fit_neighbours(matrix, alone.jobs, hyper, recipe, seed)
         prior = popularity_weight(typical, recipe.neighbours, recipe.popularity)
-        return Blended(alone.with_popularity(prior), rows, weighed_content(near(Kind.JOB), alone, recipe.content, seed))
+        by_content = weighed_content(near[Kind.JOB], alone, recipe.content, seed)
+        return Blended(alone.lending(near).with_popularity(prior), rows, by_content)
 
     def served_talents() -> Blended:
         alone = factors(Kind.TALENT)
         rows, _ = fit_neighbours(alone.history, alone.jobs, hyper, recipe, seed)
-        return Blended(
-            FoldedIn(alone.history, alone.jobs, replace(hyper, neighbours=hyper.talent_neighbours)),
-            rows,
-            weighed_content(near(Kind.TALENT), alone, recipe.talent_content, seed),
-        )
+        by_content = weighed_content(near[Kind.TALENT], alone, recipe.talent_content, seed)
+        lent = factors(Kind.JOB).lending_both(near)
+        own = replace(hyper, neighbours=hyper.talent_neighbours)
+        return Blended(FoldedIn(lent.history, lent.jobs, own, lent.lent), rows, by_content)
 
     def of(kind: Kind, history: sp.csr_matrix, served: Callable[[], Scorer]) -> dict[str, Callable[[], Scorer]]:
-        described = content is not None and kind in content and content[kind].nnz > 0
-        by_content: dict[str, Callable[[], Scorer]] = {"content": lambda: NearBy(voiced(history), near(kind))}
+        by_content: dict[str, Callable[[], Scorer]] = {"content": lambda: NearBy(voiced(history), near[kind])}
         return {
             "popularity": lambda: Popularity(history),
             "item_knn": lambda: item_knn(history),
             "rp3beta": lambda: rp3beta(history),
-            **(by_content if described else {}),
+            **(by_content if near[kind] is not None else {}),
             "als": lambda: factors(kind).with_popularity(ALONE),
             "served": served,
         }

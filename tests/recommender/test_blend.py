@@ -11,6 +11,7 @@ import pytest
 import scipy.sparse as sp
 
 from recommender.als import fold_in
+from recommender.blend import near_both_ways
 from recommender.choice import (
     Blend,
     Validation,
@@ -45,7 +46,6 @@ BLENDED = Recipe(
     likeness=Likeness(1, 1, 0.3),
     neighbours=2.0,
     talent_neighbours=1.0,
-    prior=0.0,
 )
 
 
@@ -74,7 +74,8 @@ def test_the_contender_called_served_scores_what_serving_scores(recipe: Recipe) 
     for talent in range(0, 120, 17):
         history = [one for one in events if one.talent_id == table.talent_ids[talent]]
         ordinals_of = lambda ids: [table.job_ids.index(name) + 1 for name in ids]  # noqa: E731
-        (interest,) = interests_from_histories([history], Kind.JOB, model, ordinals_of)
+        lent = model.talents.lent_to(np.array([talent + 1], np.uint32)) if described else None
+        (interest,) = interests_from_histories([history], Kind.JOB, model, ordinals_of, lent)
         terms = LoadedModel(model).jobs.terms_of(interest)
         assert terms.names == ("interest", "neighbours", "popularity")
         expected = score(terms, np.arange(1, len(job_ids) + 1, dtype=np.uint32))
@@ -92,7 +93,8 @@ def test_the_contender_that_lists_talents_scores_what_serving_scores(talent_cont
     for job in range(0, 40, 7):
         history = [one for one in events if one.job_id == table.job_ids[job]]
         ordinals_of = lambda ids: [table.talent_ids.index(name) + 1 for name in ids]  # noqa: E731
-        (interest,) = interests_from_histories([history], Kind.TALENT, model, ordinals_of)
+        lent = model.jobs.lent_to(np.array([job + 1], np.uint32)) if described else None
+        (interest,) = interests_from_histories([history], Kind.TALENT, model, ordinals_of, lent)
         terms = LoadedModel(model).talents.terms_of(interest)
         assert terms.names == ("interest", "neighbours")
         expected = score(terms, np.arange(1, len(table.talent_ids) + 1, dtype=np.uint32))
@@ -137,12 +139,13 @@ def test_content_is_weighed_by_what_it_gains_and_counts_for_nothing_where_nothin
     assert choose_recipe(table, content=told(table, lambda place: [])[1]) == choose_recipe(table)
     split = split_events(table_from_events(taste_events(talents=300, jobs=240, each=4)))
     recipe = replace(default_recipe(affinity(split.train, None, None)), factors=8, iterations=4)
+    matrix = affinity(split.train, None, None)
     said = told(split.train, lambda place: [f"s{place % 4}", f"s{place % 12}"])[1]
-    assert choose_blend([split], recipe, 42, said).content > 0.1
+    assert choose_blend([split], recipe, 42, [near_both_ways(said, matrix)]).content > 0.1
 
     chance = np.random.default_rng(0)
     noise = told(split.train, lambda place: [f"s{chance.integers(30)}"])[1]
-    assert choose_blend([split], recipe, 42, noise).content <= 0.1
+    assert choose_blend([split], recipe, 42, [near_both_ways(noise, matrix)]).content <= 0.1
 
 
 def test_the_search_weighs_content_and_is_the_same_where_nothing_is_described() -> None:
@@ -160,9 +163,11 @@ def test_the_search_weighs_content_and_is_the_same_where_nothing_is_described() 
 def test_content_is_weighed_for_lists_of_talents_by_itself() -> None:
     table = table_from_events(taste_events(talents=200, jobs=400, each=8))
     split, content = split_events(table), told(table, lambda place: [f"s{place % 4}", f"s{place % 12}"])[1]
-    recipe = replace(default_recipe(affinity(split.train, None, None)), factors=8, iterations=4)
-    assert choose_talent_blend(split, recipe, 42, content).talent_content > recipe.talent_content
-    unaided = choose_talent_blend(split, recipe, 42)
+    matrix = affinity(split.train, None, None)
+    recipe = replace(default_recipe(matrix), factors=8, iterations=4)
+    weighed = choose_talent_blend(split, recipe, 42, near_both_ways(content, matrix))
+    assert weighed.talent_content > recipe.talent_content
+    unaided = choose_talent_blend(split, recipe, 42, near_both_ways(None, matrix))
     assert (unaided.content, unaided.talent_content) == (recipe.content, recipe.talent_content)
 
 
