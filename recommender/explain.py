@@ -14,8 +14,6 @@ from recommender.documents import Document, Job
 from recommender.eligibility import document_blocker, pair_blocker
 from recommender.events import Event
 from recommender.grounds import BY_ACTED_ON, grounds_of
-from recommender.interest import shares
-from recommender.model import Ordinals
 from recommender.query import Blocker, Contribution, Explanation, Profile, Reason
 from recommender.ranking import Draft, candidates_of, spoken_history
 from recommender.reasons import ActedOn, reason_of_trait, shared_skills, told_of
@@ -26,6 +24,7 @@ from recommender.scoring import contributions, score
 from recommender.steering import DEPTH
 
 NAMED_CONTRIBUTIONS: Final = 20  # of a history; the others are summed up
+ROUNDING: Final = 1e-9  # of a sum of shares against the product that they are of
 
 DocumentAt = Callable[[int], Document | None]
 
@@ -135,15 +134,24 @@ def _contributions(
 def _by_acted_on(
     draft: Draft, subject: Document | Profile | None, item: Document, document_at: DocumentAt
 ) -> list[Contribution]:
-    """Each acted-on item's share, largest in size first; those behind the first few in one sum; then other terms."""
+    """Each acted-on item's share, largest in size first; those behind the first few in one sum; then other terms.
+
+    Where what the subject says of itself speaks in the vector, that is what acted-on items leave of the product.
+    """
     kind, terms = draft.query.item_kind, draft.terms
     ordinals = np.array([item.ordinal], dtype=np.uint32)
     events: dict[str, list[Event]] = defaultdict(list)
     for event in spoken_history(draft):
         events[event.id_of(kind)].append(event)
     parts = []
+    left: dict[str, float] = defaultdict(float)
+    for name, added in zip(terms.names, contributions(terms, ordinals), strict=True):
+        left[name] += float(added[0])
     for ground in grounds_of(draft.known_snapshot, draft.loaded, kind):
-        values, lost = ground.shares(ordinals)[0], ground.effects(ordinals)[0]
+        by_term, lost = ground.shares(ordinals), ground.effects(ordinals)[0]
+        for name, shares in by_term.items():
+            left[name] -= float(shares[0].sum())
+        values = np.sum([shares[0] for shares in by_term.values()], axis=0)
         order = np.argsort(-np.abs(values), kind="stable")
         for place in order[:NAMED_CONTRIBUTIONS].tolist():
             acted_on, value, effect = document_at(int(ground.acted[place])), float(values[place]), float(lost[place])
@@ -156,24 +164,14 @@ def _by_acted_on(
         rest = order[NAMED_CONTRIBUTIONS:]
         if len(rest):
             parts.append(Contribution(ground.signal, float(values[rest].sum())))
-    if draft.loaded.model.lends_to(draft.query.subject_kind):
-        reason = None if subject is None else shared_skills(subject, item)
-        parts.append(Contribution("profile", _of_description(draft, ordinals), reason))
-    for name, added in zip(terms.names, contributions(terms, ordinals), strict=True):
+    skills = None if subject is None else shared_skills(subject, item)
+    biases = {bias.name for bias in terms.bias}
+    for name, value in left.items():
         if name not in BY_ACTED_ON:
-            reason = shared_skills(subject, item) if name == "content" and subject is not None else None
-            parts.append(Contribution(name, float(added[0]), reason))
+            parts.append(Contribution(name, value, None if name in biases else skills))
+        elif abs(value) > ROUNDING * max([1.0, *(abs(part.value) for part in parts)]):
+            parts.append(Contribution("profile", value, skills))
     return parts
-
-
-def _of_description(draft: Draft, ordinals: Ordinals) -> float:
-    """What the subject's description adds to the score: what the acted-on items leave of the product."""
-    loaded, interest = draft.loaded.lists_of(draft.query.item_kind), draft.known_snapshot.interest
-    if interest is None:
-        return 0.0
-    hyper = draft.loaded.model.manifest.hyperparameters
-    product = contributions(draft.terms, ordinals)[draft.terms.names.index("interest")]
-    return float((product - shares(interest, loaded.side, hyper, loaded.side.rows(ordinals)).sum(axis=1))[0])
 
 
 def _reason(told: str, subject: Document | Profile | None, acted_on: Document) -> Reason | None:

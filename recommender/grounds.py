@@ -28,7 +28,8 @@ from recommender.versions import LoadedModel, LoadedSide
 LIKELY: Final = 10.0  # a talent acts on one job in some thousand: ten times that is one in a hundred
 NAMED_AT_MOST: Final = 5  # acted-on items that are tried for a reason, best first: some are not for telling
 
-BY_ACTED_ON: Final = frozenset({"interest", "neighbours"})  # terms that are the sum of what acted-on items give
+# Terms that are the sum of what acted-on items give, and of what a description lends the subject.
+BY_ACTED_ON: Final = frozenset({"interest", "neighbours"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,12 +83,13 @@ class Ground:
         """The acted-on items, in the order of the interest's rows."""
         return self.loaded.side.ordinals[self.interest.rows]
 
-    def shares(self, items: Ordinals) -> npt.NDArray[np.float64]:
-        """How much of each item's score comes from each acted-on item. Shape (items, acted-on items)."""
+    def shares(self, items: Ordinals) -> dict[str, npt.NDArray[np.float64]]:
+        """How much of each item's score comes from each acted-on item, by term. Shapes (items, acted-on items)."""
         rows = self.loaded.side.rows(items)
-        parts = self.loaded.history_weight * shares(self.interest, self.loaded.side, self.hyper, rows)
+        parts = {"interest": self.loaded.history_weight * shares(self.interest, self.loaded.side, self.hyper, rows)}
         if self.loaded.has_neighbours:
-            parts += neighbour_shares(self.interest, self.loaded.side, self.loaded.neighbour_weight, rows)
+            near = neighbour_shares(self.interest, self.loaded.side, self.loaded.neighbour_weight, rows)
+            parts["neighbours"] = near
         return parts
 
     def effects(self, items: Ordinals) -> npt.NDArray[np.float64]:
@@ -100,11 +102,14 @@ class Ground:
 
 
 def grounds_of(snapshot: Snapshot, loaded: LoadedModel, item_kind: Kind) -> list[Ground]:
-    """The interests behind a list's score that came of something acted on; none for one by content or likeness."""
-    interest = snapshot.interest
-    if interest is None or not len(interest.rows):
+    """The interests behind a list's score that came of something acted on; none for one by content or likeness.
+
+    What the others want of the subject is none: what they acted on is not told to it, only how much all of it counts.
+    """
+    interest, listed = snapshot.interest, loaded.lists_of(item_kind)
+    if interest is None or not len(interest.rows) or not (listed.history_weight > 0 or listed.has_neighbours):
         return []
-    return [Ground("history", interest, loaded.lists_of(item_kind), loaded.model.own(item_kind).hyperparameters)]
+    return [Ground("history", interest, listed, loaded.model.own(item_kind).hyperparameters)]
 
 
 Naming = list[tuple[int, str]]  # ordinals of acted-on items and the sentences that may name them, best first
@@ -132,7 +137,8 @@ def told(requests: Sequence[tuple[RankedPage, RankedItem]]) -> list[Naming]:
         # What is there for its popularity is not there because of them.
         loaded = context.loaded.lists_of(context.query.item_kind)
         prior = score(Terms(loaded.side, bias=loaded.prior), items)
-        lost[score(loaded.terms_of(grounds[0].interest), items) - prior <= prior] = 0.0
+        if context.snapshot.interest is not None:
+            lost[score(loaded.terms_of(context.snapshot.interest), items) - prior <= prior] = 0.0
         sentences = _sentences(context, context.mirror.ids_of(acted))
         for place, values in zip(places, lost, strict=True):
             own = requests[place][1].ordinal  # that one was viewed is no reason to recommend it

@@ -26,7 +26,7 @@ from recommender.explain import explain_pair, unknown_pair
 from recommender.fatigue import MOST_COUNTED
 from recommender.features import features_of
 from recommender.filters import JobFilter, TalentFilter
-from recommender.grounds import FetchedDocuments, ListContext, acted_on, is_likely, is_popular, told
+from recommender.grounds import FetchedDocuments, ListContext, acted_on, grounds_of, is_likely, is_popular, told
 from recommender.interest import MUTUAL_WEIGHT, Interest, OrdinalsOf, interests_from_histories
 from recommender.kept_lists import snapshot_from
 from recommender.mirror import Mirror
@@ -624,9 +624,8 @@ class Recommender:
             return unknown_pair(talent_id if talent is None else None, job_id if job is None else None)
         draft = drafts[0]
         await self._choose(drafts)
-        acted = () if draft.known_snapshot.interest is None else draft.known_snapshot.interest.rows
-        side_ordinals = draft.loaded.lists_of(query.item_kind).side.ordinals
-        named = {query.item_kind: side_ordinals[np.asarray(acted, dtype=np.int64)].tolist()}
+        grounds = grounds_of(draft.known_snapshot, draft.loaded, query.item_kind)
+        named = {query.item_kind: [ordinal for ground in grounds for ordinal in ground.acted.tolist()]}
         history = await self._documents(named, ())
         item, subject = (job, talent) if is_talents else (talent, job)
         if item is None:
