@@ -168,3 +168,16 @@ def test_access_is_judged(monkeypatch: pytest.MonkeyPatch, settings: dict[str, s
     assert _found()["access"].status is status
     assert text in _found()["access"].text
     assert "x" * 43 not in _found()["access"].text
+
+
+def test_rules_are_looked_at_where_there_is_a_file(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> None:
+    _fill()
+    assert "rules" not in _found()
+    file = data_dir.parent / "rules.toml"
+    monkeypatch.setenv("TANDEM_RULES", str(file))
+    rule = '[[rule]]\nname = "A"\nkind = "exclude"\nmatch = { ids = ["j1"] }\n'
+    file.write_text(rule + rule.replace('"A"', '"B"') + "until = 2020-01-01\n", encoding="utf-8")
+    assert _found()["rules"].text == f"{file}: 2 rules, 1 of them hold now"
+    file.write_text(rule + "untill = 2020-01-01\n", encoding="utf-8")
+    assert _found()["rules"].status is Status.FAIL
+    assert "untill: no such key; did you mean until?" in _found()["rules"].text

@@ -268,3 +268,14 @@ async def test_a_cache_changes_no_answer_while_newcomers_come_change_and_act() -
         ours, theirs = await page(own.recommender, query), await page(plain, query)
         assert (ours.items, ours.total, ours.strategy) == (theirs.items, theirs.total, theirs.strategy), turn
     assert own.recommender.cache_counts
+
+
+async def test_where_content_contributes_the_shared_skills_are_named() -> None:
+    own = world(more=[job(501, title=trade_of(1), skills=("S1", "other"))])
+    for talent_id, job_id, signal in (("t1", "j501", "content"), ("t57", "j1", "profile")):
+        found = await own.recommender.explain(talent_id, job_id, Side.TALENT, JobFilter(), TalentFilter())
+        (part,) = (part for part in found.contributions if part.signal == signal)
+        assert part.reason is not None
+        assert [skill.lower() for skill in part.reason.skills] == ["s1"]
+        assert part.value > 0
+        assert part.effect is None
