@@ -18,8 +18,9 @@ NAMES = {
     "rp3beta": "RP3beta",
     "content": "content",
     "als": "ALS",
+    "own_side": "own side",
     "served": "served",
-    "against": "lists of today",
+    "against": "today's",
 }
 METRICS = {
     "recall": "Recall",

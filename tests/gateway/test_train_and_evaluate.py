@@ -134,7 +134,7 @@ def test_evaluate_writes_every_metric_as_json_and_publishes_nothing(
     assert ended.value.code in (0, None)
     printed = capsys.readouterr().out
     assert "Lists of today flatter themselves" in printed
-    assert "Served against lists of today in Recall@5: +" in printed
+    assert "Served against today's in Recall@5: +" in printed
     document = orjson.loads((tmp_path / "o.json").read_bytes())
     assert document["split"] == "time"
     for direction, asked in ((document, "talents"), (document["talents_for_jobs"], "jobs")):
