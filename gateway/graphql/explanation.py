@@ -39,7 +39,7 @@ class Explanation:
         description='With `RULE`, the name of the first rule that keeps it out, e.g. `"No trial jobs"`.'
     )
     score_gap: float | None = strawberry.field(
-        description="With `RANKED_LOWER`, how far its score is below that of rank 500, the last listed one, e.g. `0.02`."
+        description="With `RANKED_LOWER`, how far its score is below rank 500's, the last one listed, e.g. `0.02`."
     )
     text: str = strawberry.field(description="The answer in English, e.g. “the job has expired”.")
 
