@@ -221,30 +221,45 @@ def suited_factors(
     return found if found[0].shape[1] else None
 
 
-def contenders_of_both_sides(
-    split: Split,
-    recipe: Recipe,
-    *,
-    content: Content | None = None,
-    mutual_weight: float = MUTUAL_WEIGHT,
-    seed: int = SEED,
-) -> dict[Kind, dict[str, Callable[[], Scores]]]:
-    """What is served where each side has an interest of its own, "served", and that of who asks, "own_side".
+@dataclass(frozen=True, eq=False)
+class BothSides:
+    """Both interests of the older part of a split: what would be served, and how well its log-odds hold."""
 
-    By kind of what is listed, as `training.contenders_both_ways`; nothing where there is one interest.
-    """
+    sides: Sides
+    learnt: Learnt
+
+    def contenders(self, mutual_weight: float = MUTUAL_WEIGHT) -> dict[Kind, dict[str, Callable[[], Scores]]]:
+        """By kind of what is listed, as `training.contenders_both_ways`: "own_side" is by the interest of who asks
+        alone, "served" by both."""
+        found: dict[Kind, dict[str, Callable[[], Scores]]] = {}
+        for kind, own in self._own.items():
+            other = clients_score(self.sides, self.learnt, kind) if kind is Kind.JOB else self.learnt.mutual[kind]
+            (theirs,), (mine,) = self.sides.mutual[kind].slopes, self.sides.own[kind].slopes
+            both = Sum([(1.0, own), (mutual_weight * theirs / mine if mine > 0 else 0.0, other)])
+            found[kind] = {"own_side": partial(_itself, own), "served": partial(_itself, both)}
+        return found
+
+    def reliability(self, split: Split, seed: int = SEED) -> dict[Actor, Sequence[ReliabilityBin]]:
+        """How well each side's probabilities hold on the newer part of the split."""
+        found = {}
+        for actor, kind in ((Actor.TALENT, Kind.JOB), (Actor.CLIENT, Kind.TALENT)):
+            pairs, logit = _pairs_of(split, actor, kind, seed), self.sides.own[kind]
+            if pairs.acted.any():
+                chances = sigmoid(logit.slopes[0] * pairs.scored(self._own[kind]) + logit.intercept)
+                found[actor] = reliability(chances, pairs.acted, pairs.weights)
+        return found
+
+    @property
+    def _own(self) -> dict[Kind, Scores]:
+        clients = clients_score(self.sides, self.learnt, Kind.TALENT)
+        return {Kind.JOB: self.learnt.own[Kind.JOB], Kind.TALENT: clients}
+
+
+def both_sides(split: Split, recipe: Recipe, *, content: Content | None = None, seed: int = SEED) -> BothSides | None:
+    """Both interests, learnt on the older part of a split, made comparable on a split inside that; None for one."""
     sides = calibrate(split.train, recipe, content=content, seed=seed)
     learnt = None if sides is None else learn(split, sides.recipes, content, seed)
-    if sides is None or learnt is None:
-        return {}
-    found: dict[Kind, dict[str, Callable[[], Scores]]] = {}
-    for kind in Kind:
-        own = learnt.own[kind] if kind is Kind.JOB else clients_score(sides, learnt, kind)
-        other = clients_score(sides, learnt, kind) if kind is Kind.JOB else learnt.mutual[kind]
-        scale = sides.mutual[kind].slopes[0] / sides.own[kind].slopes[0] if sides.own[kind].slopes[0] > 0 else 0.0
-        both = Sum([(1.0, own), (mutual_weight * scale, other)])
-        found[kind] = {"own_side": partial(_itself, own), "served": partial(_itself, both)}
-    return found
+    return None if sides is None or learnt is None else BothSides(sides, learnt)
 
 
 def _itself(scorer: Scores) -> Scores:
@@ -309,34 +324,6 @@ def sampled_pairs(trial: Trial, seed: int) -> Pairs:
     return Pairs(
         np.concatenate(rows), np.concatenate(columns).astype(np.intp), np.concatenate(acted), np.concatenate(weights)
     )
-
-
-def reliability_of(
-    split: Split,
-    recipe: Recipe,
-    *,
-    content: Content | None = None,
-    seed: int = SEED,
-) -> dict[Actor, Sequence[ReliabilityBin]]:
-    """How well each side's probabilities hold on the newer part of a split; nothing where there is one interest.
-
-    All is learnt on the older part, the calibration on a split inside that.
-    """
-    sides = calibrate(split.train, recipe, content=content, seed=seed)
-    learnt = None if sides is None else learn(split, sides.recipes, content, seed)
-    if sides is None or learnt is None:
-        return {}
-    scorers = {
-        (Actor.TALENT, Kind.JOB): learnt.own[Kind.JOB],
-        (Actor.CLIENT, Kind.TALENT): clients_score(sides, learnt, Kind.TALENT),
-    }
-    found = {}
-    for (actor, kind), scorer in scorers.items():
-        pairs, logit = _pairs_of(split, actor, kind, seed), sides.own[kind]
-        if pairs.acted.any():
-            chances = sigmoid(logit.slopes[0] * pairs.scored(scorer) + logit.intercept)
-            found[actor] = reliability(chances, pairs.acted, pairs.weights)
-    return found
 
 
 def train_both_sides(

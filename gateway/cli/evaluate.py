@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -124,10 +125,14 @@ def compare(
     from recommender.learning_curve import Point, learning_curve
     from recommender.splits import split_events
     from recommender.training import contenders_both_ways
+    from recommender.two_sides import both_sides
 
     split = split_events(table, seed=seed)
     recipe = recipe_for(split.train, tuned, seed, shown, content)
     algorithms = contenders_both_ways(split, recipe, seed=seed, content=content)
+    both = both_sides(split, recipe, content=content, seed=seed)
+    for kind, of_both in ({} if both is None else both.contenders()).items():
+        algorithms[kind] |= of_both
     directions = {}
     for kind, parts in ((Kind.JOB, split), (Kind.TALENT, split.transposed())):
         trial = build_trial(parts, seed=seed)
@@ -154,7 +159,9 @@ def compare(
             lambda done, of: shown.show("Learning from less", done, of),
             content,
         )
-    return Comparison(split, recipe, directions, points)
+    curves = {} if both is None else both.reliability(split, seed)
+    bins = {f"{actor.value.lower()}s": [asdict(one) for one in of] for actor, of in curves.items()}
+    return Comparison(split, recipe, directions, points, bins)
 
 
 async def describe_items(stores: Stores, table: EventTable, shown: Steps) -> dict[Kind, Described]:

@@ -6,7 +6,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -61,7 +61,7 @@ async def train_and_publish(
     from recommender.interactions import affinity
     from recommender.recipe import carried_over
     from recommender.splits import split_events
-    from recommender.two_sides import reliability_of, train_both_sides
+    from recommender.two_sides import train_both_sides
 
     console = console or Console()
     metrics: Mapping[str, Mapping[str, float]] = {}
@@ -76,17 +76,6 @@ async def train_and_publish(
         if evaluate:
             described = await describe_items(stores, table, shown)
             comparison = await asyncio.to_thread(compare, table, KS, seed, shown, None, tuned, described, True, content)
-            calibration = await asyncio.to_thread(
-                reliability_of,
-                comparison.split,
-                comparison.recipe,
-                described=features.items,
-                talent_ordinals=talent_ordinals,
-                job_ordinals=job_ordinals,
-                seed=seed,
-            )
-            bins = {f"{actor.value.lower()}s": [asdict(one) for one in of] for actor, of in calibration.items()}
-            comparison = replace(comparison, calibration=bins)
             past, recipe, metrics = comparison.split.train, comparison.recipe, comparison.metrics
         else:
             past = split_events(table, seed=seed).train

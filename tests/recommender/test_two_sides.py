@@ -30,7 +30,7 @@ from recommender.scoring import score
 from recommender.snapshots import Snapshot
 from recommender.splits import split_events
 from recommender.training import train
-from recommender.two_sides import calibrate, of_actor, reliability_of, train_both_sides
+from recommender.two_sides import both_sides, calibrate, of_actor, train_both_sides
 from recommender.versions import LoadedModel
 from tests.factories import NOW_MS, event, job, talent
 from tests.recommender.fakes import World
@@ -292,7 +292,10 @@ async def test_a_list_that_was_begun_under_another_weight_is_not_gone_on_with() 
 
 def test_log_odds_of_both_sides_say_how_often_they_act() -> None:
     events = market()
-    curves = reliability_of(split_events(table_from_events(events), seed=1), recipe_of(events))
+    split = split_events(table_from_events(events), seed=1)
+    both = both_sides(split, recipe_of(events))
+    assert both is not None
+    curves = both.reliability(split)
     assert set(curves) == set(Actor)
     for bins in curves.values():
         pairs = np.array([one.pairs for one in bins])
