@@ -19,10 +19,11 @@ import numpy as np
 import pytest
 
 from gateway.adapters.directory.models import ARRAYS, CURRENT, MANIFEST, PINNED, DirectoryModelStore
+from recommender.documents import Kind
 from recommender.errors import BadInputError, ModelRefusedError, UnavailableError
 from recommender.events import Emphasis
 from recommender.features import FeatureSpace
-from recommender.model import Descriptions, Hyperparameters, Manifest, Model, Neighbours, Side
+from recommender.model import ClientsInterest, Descriptions, Hyperparameters, Manifest, Model, Neighbours, Side
 from tests.factories import NOW_MS
 
 ADAPTERS = {"directory": DirectoryModelStore}
@@ -144,6 +145,47 @@ def described(rows: int) -> Side:
 def test_rows_by_content_and_descriptions_come_back(store: DirectoryModelStore) -> None:
     store.publish(model(talents=described(7), jobs=described(2)))
     assert_same(store.load("v1"), model(talents=described(7), jobs=described(2)))
+
+
+def two_sided(**parts: Any) -> Model:
+    of_clients = Hyperparameters(factors=3, history=0.25, calibration=(8.0, -6.0), talent_calibration=(90.0, -7.5))
+    sides = {"talents": side(4, 3), "jobs": side(3, 3, 2), "suited_talents": side(6, 2, 3), "suited_jobs": side(5, 2)}
+    return replace(model(of_clients=of_clients), clients=ClientsInterest(**(sides | parts)))
+
+
+def test_the_clients_interest_comes_back(store: DirectoryModelStore) -> None:
+    published = two_sided()
+    store.publish(published)
+    found = store.load("v1")
+    assert_same(found, published)
+    assert found.clients is not None and published.clients is not None
+    for name in ("talents", "jobs", "suited_talents", "suited_jobs"):
+        ours, theirs = getattr(found.clients, name), getattr(published.clients, name)
+        np.testing.assert_array_equal(ours.ordinals, theirs.ordinals)
+        np.testing.assert_array_equal(ours.factors, theirs.factors)
+    assert found.of_clients is not None and found.of_clients.hyperparameters.calibration_of(Kind.TALENT) == (90.0, -7.5)
+
+
+@pytest.mark.parametrize(
+    "case", ["widths differ", "no manifest", "no arrays", "wrong width", "a slope without a value"]
+)
+def test_a_clients_interest_that_cannot_be_served_is_refused(store: DirectoryModelStore, case: str) -> None:
+    whole = two_sided()
+    broken = {
+        "widths differ": two_sided(suited_jobs=side(5, 3)),
+        "no manifest": replace(whole, manifest=replace(whole.manifest, of_clients=None)),
+        "no arrays": replace(whole, clients=None),
+        "wrong width": two_sided(jobs=side(3, 4)),
+        "a slope without a value": replace(
+            whole,
+            manifest=replace(
+                whole.manifest, of_clients=Hyperparameters(factors=3, talent_calibration=(float("nan"), 0.0))
+            ),
+        ),
+    }[case]
+    with pytest.raises(ModelRefusedError):
+        store.publish(broken)
+    assert store.versions() == []
 
 
 def test_a_model_from_before_content_is_read_without_any(store: DirectoryModelStore) -> None:

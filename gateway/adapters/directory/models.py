@@ -242,6 +242,10 @@ def _check(model: Model) -> None:
     version, of_clients = model.manifest.version, model.manifest.of_clients
     if (of_clients is None) != (model.clients is None):
         raise _refused(version, "the clients' interest must be in its manifest and in its arrays, or in neither")
+    for hyper in (model.manifest.hyperparameters, of_clients or model.manifest.hyperparameters):
+        numbers = (hyper.history, *hyper.calibration, *hyper.talent_calibration)
+        if not all(math.isfinite(number) for number in numbers) or hyper.history < 0:
+            raise _refused(version, "its calibration holds numbers that are not finite")
     for name, side in _sides(model).items():
         how = of_clients if name in _OF_CLIENTS else model.manifest.hyperparameters
         rows = len(side.ordinals)
