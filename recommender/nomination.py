@@ -7,7 +7,7 @@ Why and when: docs/decisions/0012-retrieval-plans.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -33,14 +33,17 @@ def count_for(depth: int) -> int | None:
     return wanted if wanted <= MOST else None
 
 
-def vector_of(terms: Terms) -> npt.NDArray[np.float64]:
-    """What to look for: the interest, and 1 for the bias. Shape (width + 1,).
+def vector_of(terms: Terms, tables: Mapping[str, Side]) -> npt.NDArray[np.float64]:
+    """What to look for: the vector of each product, one behind the other, and 1 for the bias. Shape (width + 1,).
 
-    Raises BadInputError for a score that is no product with the rows as they are.
+    tables: whose rows the index has by name of the term, in its order; what says nothing is zeros.
+    Raises BadInputError for a score that is no product with those rows as they are.
     """
-    if len(terms.dense) != 1 or terms.dense[0].scale is not None:
-        raise BadInputError("only a score by one interest can be nominated for")
-    return np.append(terms.dense[0].vector, 1.0)
+    vectors = {term.name: term.vector for term in terms.dense if term.scale is None}
+    if not terms.dense or len(vectors) != len(terms.dense) or not vectors.keys() <= tables.keys():
+        raise BadInputError("only a score by interest can be nominated for")
+    parts = [vectors.get(name, np.zeros(side.factors.shape[1])) for name, side in tables.items()]
+    return np.concatenate([*parts, [1.0]])
 
 
 def best_of_nominees(
@@ -63,6 +66,20 @@ def best_of_nominees(
     if len(ordinals) < k or (scores[-1] <= 0 and not candidates.issubset(with_row)):
         return None
     return ordinals, scores
+
+
+def joined(sides: Sequence[Side], scales: Sequence[float] | None = None) -> Side:
+    """Rows of several sides beside each other, zeros where one has none; times the scale of each. One stays itself."""
+    if len(sides) == 1 and scales is None:
+        return sides[0]
+    ordinals = np.unique(np.concatenate([side.ordinals for side in sides]))
+    parts = []
+    for side, scale in zip(sides, scales or [1.0] * len(sides), strict=True):
+        rows = side.rows(ordinals)
+        part = np.zeros((len(ordinals), side.factors.shape[1]), np.float32)
+        part[rows >= 0] = np.float32(scale) * side.factors[rows[rows >= 0]]
+        parts.append(part)
+    return Side(ordinals, np.hstack(parts), np.zeros(len(ordinals), np.float32))
 
 
 def rows_for(side: Side, bias: Sequence[Scores], others: Side) -> VectorRows:

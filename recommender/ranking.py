@@ -342,15 +342,14 @@ def nominee_request(draft: Draft, least: int) -> NomineeRequest | None:
     query, interest = draft.query, draft.known_snapshot.interest
     if interest is None or query.mode is Mode.SIMILAR or len(draft.chosen) < least or not draft.is_searched:
         return None
-    if len(draft.terms.dense) != 1:  # two interests: an index has the rows of one
-        return None
     depth = query.first + 1 + (0 if query.after is None else query.after.rank)
     count = count_for(max(depth, DEPTH) if draft.is_reranked else depth)
     out = ruled_out(draft.rules, draft.mirror, draft.now_ms) & draft.chosen if draft.rules else BitMap()
     if count is None or len(out) > MOST_RULED_OUT:
         return None
     excluded = (_excluded(draft, draft.begun_history) | out).to_array()
-    return NomineeRequest(vector_of(draft.terms), query.filter, query.text, excluded, count)
+    tables = draft.loaded.lists_of(query.item_kind).tables
+    return NomineeRequest(vector_of(draft.terms, tables), query.filter, query.text, excluded, count)
 
 
 def check_rebuilt(draft: Draft) -> None:

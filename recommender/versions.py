@@ -15,13 +15,13 @@ from pyroaring import BitMap
 from recommender.content import popularity_bias
 from recommender.documents import Kind
 from recommender.errors import CursorExpiredError, ModelRefusedError, NoModelError
-from recommender.interest import Interest
+from recommender.interest import MUTUAL_WEIGHT, Interest
 from recommender.model import Model, Side
 from recommender.neighbours import neighbour_term
 from recommender.newcomers import Newcomers, NewRows
-from recommender.nomination import rows_for
+from recommender.nomination import joined, rows_for
 from recommender.ports import ModelStore, VectorRows
-from recommender.scoring import Bias, Dense, Scores, Terms
+from recommender.scoring import Bias, Dense, Scores, Terms, score
 
 PINNED_MODELS: Final = 2  # besides the serving one: a publication or two happen while somebody pages
 RETRY_REFUSED_MS: Final = 60_000  # a copy on a shared directory may be complete by then; checking costs a full read
@@ -197,9 +197,25 @@ class LoadedModel:
 
     def vector_rows(self, kind: Kind) -> VectorRows:
         """What a vector index of one kind is made of: the score by interest, but for neighbours."""
-        others = self.model.own(kind).side(Kind.JOB if kind is Kind.TALENT else Kind.TALENT)
-        side = self.lists_of(kind)
-        return rows_for(side.side, [bias.values for bias in side.prior], others)
+        listed, asking = self.lists_of(kind), Kind.JOB if kind is Kind.TALENT else Kind.TALENT
+        side = joined(list(listed.tables.values()))
+        prior = Terms(listed.side, bias=listed.prior)
+        return rows_for(side, [score(prior, side.ordinals)], self._asking(listed, kind, asking))
+
+    def _asking(self, listed: LoadedSide, kind: Kind, asking: Kind) -> Side:
+        """Subjects that an index is measured by: those of the model, as they ask at the usual mutual weight."""
+        own, mutual, clients = self.model.own(kind), self.model.mutual(kind), self.model.clients
+        if mutual is None or clients is None:
+            return own.side(asking)
+        usual = MUTUAL_WEIGHT * listed.mutual_scale
+        found = {
+            "interest": (own.side(asking), own.hyperparameters.history),
+            "suited": (clients.suited(asking), 1.0),
+            "mutual interest": (mutual.side(asking), usual * mutual.hyperparameters.history),
+            "mutual suited": (clients.suited(asking), usual),
+        }
+        sides, scales = zip(*(found[name] for name in listed.tables), strict=True)
+        return joined(sides, scales)
 
 
 class Versions:

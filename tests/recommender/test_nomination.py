@@ -282,10 +282,12 @@ def test_twice_as_many_are_nominated_as_are_wanted_and_deep_pages_are_searched_f
 def test_only_a_product_with_the_rows_as_they_are_can_be_nominated_for() -> None:
     side = model().jobs
     vector = np.arange(8.0)
-    assert vector_of(Terms(side, dense=(Dense("interest", vector),))).tolist() == [*range(8), 1.0]
+    tables = {"interest": side, "mutual": side}
+    assert vector_of(Terms(side, dense=(Dense("interest", vector),)), {"interest": side}).tolist() == [*range(8), 1.0]
+    assert vector_of(Terms(side, dense=(Dense("mutual", vector),)), tables).tolist() == [*([0.0] * 8), *range(8), 1.0]
     for dense in ((), (Dense("likeness", vector, np.ones(JOBS)),)):
-        with pytest.raises(BadInputError, match="one interest"):
-            vector_of(Terms(side, dense=dense))
+        with pytest.raises(BadInputError, match="by interest"):
+            vector_of(Terms(side, dense=dense), {"interest": side})
 
 
 @given(st.integers(0, 10_000), st.floats(0, 3))

@@ -24,7 +24,7 @@ from recommender.interest import interests_from_histories
 from recommender.kept_lists import kept_from, snapshot_from
 from recommender.model import Model
 from recommender.ports import SubjectKey
-from recommender.query import ListQuery, Mode, Options, RankedPage, Strategy
+from recommender.query import Exactness, ListQuery, Mode, Options, RankedPage, Strategy
 from recommender.recipe import Recipe, default_recipe
 from recommender.scoring import score
 from recommender.snapshots import Snapshot
@@ -34,6 +34,7 @@ from recommender.two_sides import both_sides, calibrate, of_actor, train_both_si
 from recommender.versions import LoadedModel
 from tests.factories import NOW_MS, event, job, talent
 from tests.recommender.fakes import World
+from tests.recommender.vectors import ExactVectors
 
 TALENTS, JOBS, DAY_MS = 240, 96, 86_400_000
 
@@ -235,6 +236,23 @@ async def test_everyones_lists_are_the_served_ones(kind: Kind, weight: float, co
     for found in made[:25]:
         served = await listed(one, query(kind, found.subject_id, weight, first=20))
         assert served == list(zip(found.item_ids, found.scores.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("weight", [0.0, 1.0, 4.0])
+async def test_an_index_of_vectors_nominates_by_both(kind: Kind, weight: float) -> None:
+    exact, nominated = world(two_sided()), world(two_sided())
+    nominated.vectors = ExactVectors(nominated.catalogue)
+    loaded = LoadedModel(two_sided())
+    for of in Kind:
+        await nominated.vectors.publish(
+            of, loaded.model.manifest.version, loaded.vector_rows(of), lambda kind, done, of: None
+        )
+    nominated.recommender = nominated.replica()
+    asked = query(kind, "t9" if kind is Kind.TALENT else "j9", weight, first=10)
+    (page,) = await nominated.recommender.lists([asked])
+    assert isinstance(page, RankedPage) and page.exactness is Exactness.APPROXIMATE
+    assert [(item.id, item.score) for item in page.items] == await listed(exact, asked)
 
 
 async def test_the_weight_is_part_of_what_a_list_is_kept_under() -> None:
