@@ -17,7 +17,8 @@ from recommender.blend import ALONE, Content, FoldedIn, K, Near, Pool, build_poo
 from recommender.documents import Kind
 from recommender.errors import BadInputError
 from recommender.evaluation import Trial, build_trial, top_lists
-from recommender.interactions import DAY_MS, UNKNOWN_TIME, EventTable, affinity
+from recommender.events import Emphasis
+from recommender.interactions import DAY_MS, UNKNOWN_TIME, EventTable, affinity, event_weights
 from recommender.likeness import Likeness, neighbour_rows
 from recommender.metrics import Lists
 from recommender.recipe import LIKENESS, SEED, Recipe, carried_over, default_recipe, resolve
@@ -29,6 +30,7 @@ Gains = npt.NDArray[np.float64]
 WIDE_FACTORS = 128
 WIDE_MARGIN = 0.02  # a wider model costs in proportion at every request, so it has to pay for itself
 HALF_LIVES_DAYS = (30.0, 90.0, 365.0)  # tried; none stands without need
+EMPHASES = (Emphasis(power=0.5), Emphasis(views=2.0), Emphasis(views=0.3))  # tried, where types differ
 TRIAL_ITERATIONS = 8  # enough to rank candidates
 TRIAL_TALENTS = 4_000
 BLEND_TALENTS = 1_500  # every one of them is asked a hundred times
@@ -109,6 +111,8 @@ def choose_recipe(
     start = default_recipe(part)
     search = _Search(split, trial, seed, on_trial)
     best = search.better(start, [replace(start, half_life_days=days) for days in _half_lives(split.train)])
+    if has_types(split.train):
+        best = search.better(best, [replace(best, emphasis=emphasis) for emphasis in EMPHASES])
     for _ in range(2):
         before = best
         for name, factor in (("shrinkage", 1.6), ("strength", 2.5)):
@@ -237,6 +241,11 @@ def _gains_of_blend(pools: Sequence[Pool], trials: Sequence[Trial], blend: Blend
     return np.concatenate([gains_of(pool.lists(*blend), trial) for pool, trial in zip(pools, trials, strict=True)])
 
 
+def has_types(table: EventTable) -> bool:
+    """Whether events of two types or more speak for their pairs, so that it matters what each type weighs."""
+    return len(np.unique(table.kind[event_weights(table, None, None) > 0])) > 1
+
+
 def _half_lives(table: EventTable) -> list[float]:
     """Half-lives that make a difference on this log: those shorter than its span."""
     known = table.at_ms[table.at_ms != UNKNOWN_TIME]
@@ -301,6 +310,11 @@ class Validation:
     def half_lives_days(self) -> list[float]:
         """Half-lives that make a difference on this log."""
         return _half_lives(self.splits[0].train)
+
+    @property
+    def has_types(self) -> bool:
+        """Whether what is made of the weights of event types makes a difference on this log."""
+        return has_types(self.splits[0].train)
 
     def brought_back(self, choice: Recipe) -> Recipe:
         """A recipe for the whole of the log, such as `choose_recipe` makes, for the part that trials learn from."""

@@ -75,8 +75,8 @@ RULES: dict[EventType, EventRule] = {
 class Emphasis:
     """How much more what is strong says than what is weak. By default the weights of RULES count as they stand.
 
-    power: of the summed weight of a pair, whose sign stays; below 1 an application says less beside a view, and ten
-    views say less beside one. views: what the weight of a VIEW is multiplied by.
+    power: of an event's weight × value, whose sign stays; below 1 an application says less beside a view. views: what
+    the weight of a VIEW is multiplied by.
     """
 
     power: float = 1.0

@@ -141,14 +141,16 @@ def standing(table: EventTable) -> npt.NDArray[np.intp]:
 
 
 def event_weights(
-    table: EventTable, half_life_days: float | None, as_of_ms: int | None, views: float = 1.0
+    table: EventTable, half_life_days: float | None, as_of_ms: int | None, emphasis: Emphasis = AS_LISTED
 ) -> npt.NDArray[np.float64]:
-    """What each event says if it is in force: weight of its type × value × decay by age from `as_of_ms`.
+    """What each event says if it is in force: weight of its type × value, emphasised, × decay by age from `as_of_ms`.
 
     An event without a time, or newer than `as_of_ms`, does not decay; nothing does without a half-life or an as-of.
     """
-    of_type = np.where(_IS_VIEW, views * _WEIGHT, _WEIGHT)
+    of_type = np.where(_IS_VIEW, emphasis.views * _WEIGHT, _WEIGHT)
     weights: npt.NDArray[np.float64] = of_type[table.kind.astype(np.intp)] * np.minimum(table.value, LARGEST_WEIGHT)
+    if emphasis.power != 1.0:
+        weights = np.sign(weights) * np.abs(weights) ** emphasis.power
     if half_life_days is not None and as_of_ms is not None:
         known = table.at_ms != UNKNOWN_TIME
         age_ms = np.where(known, as_of_ms - np.where(known, table.at_ms, as_of_ms), 0)
@@ -162,10 +164,7 @@ def _weight_by_pair(
     """Pairs (ascending) and their summed weights; pairs that say nothing are left out."""
     table = table.take(standing(table))
     pairs, inverse = np.unique(table.pair, return_inverse=True)
-    weights = event_weights(table, half_life_days, as_of_ms, emphasis.views)
-    sums: npt.NDArray[np.float64] = np.bincount(inverse, weights, minlength=len(pairs)).astype(np.float64, copy=False)
-    if emphasis.power != 1.0:
-        sums = np.sign(sums) * np.abs(sums) ** emphasis.power
+    sums = np.bincount(inverse, event_weights(table, half_life_days, as_of_ms, emphasis), minlength=len(pairs))
     sums = np.clip(sums, -LARGEST_WEIGHT, LARGEST_WEIGHT)
     kept = sums.astype(np.float32) != 0  # what a float32 matrix cannot hold counts nowhere
     return pairs[kept], sums[kept]

@@ -32,6 +32,8 @@ FACTORS = (32, 48, 64, 96, 128, 192)
 ITERATIONS = (6, 8, 12, 16, 24)
 TALENT_EXPONENTS = (0.0, 0.5, 1.0)
 SHRINKAGES = (0.0, 2.0, 5.0, 20.0)
+POWERS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5)  # of an event's weight
+VIEWS = (0.3, 1.0, 2.0, 4.0)  # what the weight of a VIEW is multiplied by
 
 
 class Tuning:
@@ -101,12 +103,18 @@ class Tuning:
         write_tuned(self._models, tuned)
 
     def _recipe(self, trial: Trial) -> Recipe:
+        from recommender.events import Emphasis
         from recommender.likeness import Likeness
 
         formula, lives = self.validation.formula, [0.0, *self.validation.half_lives_days]
         half_life_days = trial.suggest_categorical("half_life_days", lives) if len(lives) > 1 else 0.0
+        emphasis = formula.emphasis
+        if self.validation.has_types:
+            power, views = trial.suggest_categorical("power", POWERS), trial.suggest_categorical("views", VIEWS)
+            emphasis = Emphasis(power, views)
         return replace(
             formula,
+            emphasis=emphasis,
             factors=trial.suggest_categorical("factors", FACTORS),
             strength=formula.strength * trial.suggest_float("strength", 1 / 8, 8.0, log=True),
             shrinkage=formula.shrinkage * trial.suggest_float("shrinkage", 1 / 20, 5.0, log=True),
@@ -135,6 +143,8 @@ class Tuning:
         }
         if self.validation.half_lives_days:
             parameters["half_life_days"] = recipe.half_life_days or 0.0
+        if self.validation.has_types:
+            parameters |= {"power": recipe.emphasis.power, "views": recipe.emphasis.views}
         return parameters
 
 
@@ -205,7 +215,15 @@ def _fingerprint(table: EventTable, seed: int, content: Content | None) -> str:
     return digest.hexdigest()[:16]
 
 
-SPACE = (2, FACTORS, ITERATIONS, TALENT_EXPONENTS, SHRINKAGES)  # raise the number when what is searched changes
+SPACE = (
+    3,
+    FACTORS,
+    ITERATIONS,
+    TALENT_EXPONENTS,
+    SHRINKAGES,
+    POWERS,
+    VIEWS,
+)  # raise the number when what is searched changes
 
 
 async def _read(settings: Settings, as_of_ms: int | None, shown: Steps) -> tuple[EventTable, Content, Path]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from optuna.trial import FixedTrial
 
 from gateway.cli import main
 from gateway.cli.train import train_and_publish
@@ -15,6 +16,9 @@ from gateway.cli.tune import Tuning
 from gateway.settings import load_settings
 from gateway.tuned import NAME, Tuned, TunedRefusedError, read_tuned, write_tuned
 from gateway.wiring import Stores, stores
+from recommender.choice import Validation
+from recommender.events import Emphasis, EventType
+from recommender.interactions import table_from_events
 from recommender.likeness import Likeness
 from recommender.recipe import Recipe
 from tests.factories import NOW_MS, event
@@ -97,6 +101,20 @@ def test_the_same_seed_finds_the_same(tmp_path: Path, monkeypatch: pytest.Monkey
         assert run("tune", "--trials", "1", "--minutes", "5") == 0
         found.append(read_tuned(tmp_path / name / "models"))
     assert found[0] == found[1]
+
+
+def test_what_types_weigh_is_searched_where_they_differ(tmp_path: Path) -> None:
+    fixed = {
+        "factors": 32, "strength": 2.0, "shrinkage": 1.0, "iterations": 6, "half_life_days": 0.0,
+        "power": 0.25, "views": 4.0, "talent": 1.0, "source": 0.5, "target": 0.2, "likeness_shrinkage": 0.0,
+    }  # fmt: skip
+    views = market()
+    mixed = [replace(one, type=EventType.APPLY) if place % 3 else one for place, one in enumerate(views)]
+    for events, expected in ((mixed, Emphasis(0.25, 4.0)), (views, Emphasis())):
+        trial = FixedTrial(fixed)
+        recipe = Tuning(Validation(table_from_events(events)), None, tmp_path, {}, 42)._recipe(trial)  # type: ignore[arg-type]
+        assert recipe.emphasis == expected
+        assert ("power" in trial.params) == (expected != Emphasis())
 
 
 def test_an_interrupted_search_keeps_what_it_found(

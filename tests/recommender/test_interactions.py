@@ -125,18 +125,18 @@ def test_value_multiplies_and_repeats_add_up() -> None:
     assert pair_weights(events, TIMELESS, None) == {("t1", "j1"): 3.5, ("t1", "j2"): 2.5}
 
 
-def test_a_power_flattens_pairs_and_views_can_say_less() -> None:
+def test_a_power_flattens_weights_before_they_decay_and_views_can_say_less() -> None:
     events = [
         *(event(EventType.VIEW, event_id=f"v{n}", seq=n) for n in range(4)),
-        event(EventType.APPLY, job_id="j2"),
+        event(EventType.APPLY, job_id="j2", value=5.0, occurred_at_ms=NOW_MS - 30 * DAY_MS),
         event(EventType.DISMISS, job_id="j3"),
     ]
-    plain = {("t1", "j1"): 4.0, ("t1", "j2"): 5.0, ("t1", "j3"): -1.0}
-    assert pair_weights(events, Hyperparameters(half_life_days=None), None) == plain
-    flat = Hyperparameters(half_life_days=None, emphasis=Emphasis(power=0.5))
-    assert pair_weights(events, flat, None) == {("t1", "j1"): 2.0, ("t1", "j2"): 5.0**0.5, ("t1", "j3"): -1.0}
-    quiet = Hyperparameters(half_life_days=None, emphasis=Emphasis(views=0.25))
-    assert pair_weights(events, quiet, None) == plain | {("t1", "j1"): 1.0}
+    plain = {("t1", "j1"): 4.0, ("t1", "j2"): 12.5, ("t1", "j3"): -1.0}
+    assert pair_weights(events, MONTHLY, NOW_MS) == plain
+    flat = Hyperparameters(half_life_days=30, emphasis=Emphasis(power=0.5))
+    assert pair_weights(events, flat, NOW_MS) == plain | {("t1", "j2"): 2.5}
+    quiet = Hyperparameters(half_life_days=30, emphasis=Emphasis(views=0.25))
+    assert pair_weights(events, quiet, NOW_MS) == plain | {("t1", "j1"): 1.0}
 
 
 def test_impressions_say_nothing() -> None:

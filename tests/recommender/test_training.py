@@ -8,11 +8,11 @@ import pytest
 import scipy.sparse as sp
 
 from recommender.als import fold_in
-from recommender.choice import choose_recipe
+from recommender.choice import choose_recipe, has_types
 from recommender.documents import Kind
 from recommender.errors import BadInputError
 from recommender.evaluation import build_trial, evaluate
-from recommender.events import Event, EventType
+from recommender.events import Emphasis, Event, EventType
 from recommender.interactions import EventTable, affinity, pair_weights, table_from_events
 from recommender.model import Model
 from recommender.recipe import Recipe, carried_over, default_recipe, resolve
@@ -259,3 +259,20 @@ def test_versions_sort_by_time_and_differ_by_nonce() -> None:
         < version_of(NOW_MS + 1000, "a")
     )
     assert version_of(NOW_MS, "a") != version_of(NOW_MS, "b")
+
+
+def test_what_views_weigh_is_chosen_where_types_differ_and_left_where_there_is_one() -> None:
+    rng = np.random.default_rng(1)
+    events = []
+    for talent in range(150):
+        for _ in range(16):  # applications follow the talent's taste, views follow none
+            applies = rng.random() < 0.4
+            job = int(rng.integers(30)) * 4 + talent % 4 if applies else int(rng.integers(120))
+            kind = EventType.APPLY if applies else EventType.VIEW
+            events.append(event(kind, f"t{talent}", f"j{job}", occurred_at_ms=None, seq=len(events) + 1))
+    table = table_from_events(events)
+    assert has_types(table)
+    assert choose_recipe(table).emphasis.views < 1
+    alike = replace(table, kind=np.full_like(table.kind, table.kind[0]))
+    assert not has_types(alike)
+    assert choose_recipe(alike).emphasis == Emphasis()
