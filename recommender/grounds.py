@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from recommender.calibration import sigmoid
 from recommender.documents import Document, Job, Kind, Talent
 from recommender.effects import effects, neighbour_effects
 from recommender.events import Event
@@ -18,6 +19,7 @@ from recommender.interest import Interest, shares
 from recommender.mirror import Mirror
 from recommender.model import Hyperparameters, Ordinals
 from recommender.neighbours import neighbour_shares
+from recommender.newcomers import NewRows
 from recommender.query import ListQuery, Mode, Profile, RankedItem, RankedPage
 from recommender.reasons import ActedOn, told_of, told_to_profile
 from recommender.rules import Rule
@@ -171,21 +173,41 @@ def acted_on(
             yield ActedOn(sentence, subject, document)
 
 
-def mutual_logits(context: ListContext, ordinals: Ordinals) -> Scores | None:
+def mutual_logits(interest: Interest, loaded: LoadedModel, item_kind: Kind, ordinals: Ordinals) -> Scores | None:
     """By how much the others' interest raises the log-odds that they act on each item above those of a pair of which
     it knows nothing; None where it does not count."""
-    interest, kind = context.snapshot.interest, context.query.item_kind
-    loaded = context.loaded.lists_of(kind)
-    if interest is None or context.query.mode is Mode.SIMILAR or not (mutual := loaded.mutual_of(interest)):
+    listed = loaded.lists_of(item_kind)
+    products = listed.mutual_of(interest)
+    if not products:
         return None
-    slope, _ = context.loaded.model.own(kind).hyperparameters.calibration_of(kind)
-    return slope / interest.mutual_weight * score(Terms(loaded.side, dense=mutual), ordinals)
+    slope, _ = loaded.model.own(item_kind).hyperparameters.calibration_of(item_kind)
+    logits: Scores = slope / interest.mutual_weight * score(Terms(listed.side, dense=products), ordinals)
+    return logits
+
+
+def probabilities(
+    interest: Interest | None, loaded: LoadedModel, item_kind: Kind, newcomers: NewRows | None, ordinal: int
+) -> tuple[float | None, float | None]:
+    """That who asks acts later on an item, and that the other side does on them; None where nothing is calibrated."""
+    slope, intercept = loaded.model.own(item_kind).hyperparameters.calibration_of(item_kind)
+    if interest is None or slope <= 0:
+        return None, None
+    item = np.array([ordinal], dtype=np.uint32)
+    alone = loaded.lists_of(item_kind).terms_of(replace(interest, mutual=None), newcomers)
+    own = float(sigmoid(slope * score(alone, item) + intercept)[0])
+    logits, mutual = mutual_logits(interest, loaded, item_kind, item), loaded.model.mutual(item_kind)
+    if logits is None or mutual is None:
+        return own, None
+    return own, float(sigmoid(logits + mutual.hyperparameters.calibration_of(item_kind)[1])[0])
 
 
 def is_likely(context: ListContext, ordinals: Ordinals) -> list[bool]:
     """Whether those on the other side are likely to act on each item: LIKELY times as likely as on a pair of which
     their interest knows nothing, as odds."""
-    logits = mutual_logits(context, ordinals)
+    interest, query = context.snapshot.interest, context.query
+    if interest is None or query.mode is Mode.SIMILAR:
+        return [False] * len(ordinals)
+    logits = mutual_logits(interest, context.loaded, query.item_kind, ordinals)
     return [False] * len(ordinals) if logits is None else (logits >= log(LIKELY)).tolist()
 
 

@@ -199,6 +199,8 @@ class Explanation:
 
     clause: of the filter, that it fails with FILTER. rule: that keeps it out with RULE. score_gap: with RANKED_LOWER,
     what its score lacks to that of the last rank that is re-ranked.
+    probability: that who asks acts on the other later, mutual_probability: that the other does on them; None where the
+    model does not know. For people to read: no list goes by them.
     """
 
     blocked_by: Blocker | None
@@ -209,3 +211,5 @@ class Explanation:
     clause: str | None = None
     rule: str | None = None
     score_gap: float | None = None
+    probability: float | None = None
+    mutual_probability: float | None = None

@@ -26,7 +26,16 @@ from recommender.explain import explain_pair, unknown_pair
 from recommender.fatigue import MOST_COUNTED
 from recommender.features import features_of
 from recommender.filters import JobFilter, TalentFilter
-from recommender.grounds import FetchedDocuments, ListContext, acted_on, grounds_of, is_likely, is_popular, told
+from recommender.grounds import (
+    FetchedDocuments,
+    ListContext,
+    acted_on,
+    grounds_of,
+    is_likely,
+    is_popular,
+    probabilities,
+    told,
+)
 from recommender.interest import MUTUAL_WEIGHT, Interest, OrdinalsOf, interests_from_histories
 from recommender.kept_lists import snapshot_from
 from recommender.mirror import Mirror
@@ -630,9 +639,14 @@ class Recommender:
         item, subject = (job, talent) if is_talents else (talent, job)
         if item is None:
             raise RuntimeError("the item of an explained pair is known by now")
-        return await _apart(
-            True, lambda: explain_pair(draft, subject, item, lambda ordinal: history.at(query.item_kind, ordinal))
-        )
+
+        def explained() -> Explanation:
+            found = explain_pair(draft, subject, item, lambda ordinal: history.at(query.item_kind, ordinal))
+            interest, kind = draft.known_snapshot.interest, query.item_kind
+            own, mutual = probabilities(interest, draft.loaded, kind, draft.newcomers, item.ordinal)
+            return replace(found, probability=own, mutual_probability=mutual)
+
+        return await _apart(True, explained)
 
 
 async def _apart(is_long: bool, work: Callable[[], T]) -> T:

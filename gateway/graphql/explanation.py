@@ -41,6 +41,13 @@ class Explanation:
     score_gap: float | None = strawberry.field(
         description="With `RANKED_LOWER`, how far its score is below rank 500's, the last one listed, e.g. `0.02`."
     )
+    probability: float | None = strawberry.field(
+        description="How likely who asks is to act on the other later, e.g. `0.02`; for people to read, no list goes "
+        "by it. Null where the two sides have no interest of their own yet."
+    )
+    mutual_probability: float | None = strawberry.field(
+        description="How likely the other side is to act on who asks, e.g. `0.01`. Null as above, and at weight 0."
+    )
     text: str = strawberry.field(description="The answer in English, e.g. “the job has expired”.")
 
 
@@ -62,5 +69,7 @@ def explanation_from(found: query.Explanation) -> Explanation:
         clause=found.clause,
         rule=found.rule,
         score_gap=found.score_gap,
+        probability=found.probability,
+        mutual_probability=found.mutual_probability,
         text=found.text,
     )

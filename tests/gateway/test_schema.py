@@ -96,6 +96,8 @@ def test_what_is_served_beyond_the_contract_is_optional_and_listed_here() -> Non
         "JobEdge.highlights",
         "Contribution.effect",
         "Explanation.clause",
+        "Explanation.mutualProbability",
+        "Explanation.probability",
         "Explanation.rule",
         "Explanation.scoreGap",
         "Query.explain(options)",

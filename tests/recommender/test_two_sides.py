@@ -24,7 +24,7 @@ from recommender.interest import interests_from_histories
 from recommender.kept_lists import kept_from, snapshot_from
 from recommender.model import Model
 from recommender.ports import SubjectKey
-from recommender.query import Exactness, ListQuery, Mode, Options, RankedPage, Strategy
+from recommender.query import Exactness, ListQuery, Mode, Options, RankedPage, ReasonKind, Strategy
 from recommender.recipe import Recipe, default_recipe
 from recommender.scoring import score
 from recommender.snapshots import Snapshot
@@ -294,6 +294,25 @@ async def test_contributions_sum_to_the_score_and_name_the_other_sides_share(sid
     total = sum(part.value for part in explanation.contributions)
     assert abs(total - explanation.score) <= 1e-5 * max(1.0, abs(explanation.score))
     assert any(part.signal.startswith("mutual") and part.value != 0 for part in explanation.contributions)
+    assert explanation.probability is not None and explanation.mutual_probability is not None
+    assert 0 < explanation.probability < 1 and 0 < explanation.mutual_probability < 1
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+async def test_a_reason_says_that_the_other_side_is_likely_to_act_and_names_nobody(kind: Kind) -> None:
+    one = world(two_sided())
+    (page,) = await one.recommender.lists([query(kind, "t9" if kind is Kind.TALENT else "j9", first=60)])
+    assert isinstance(page, RankedPage)
+    reasons = await one.recommender.reasons([(page, item) for item in page.items])
+    likely = [reason for of in reasons for reason in of if reason.kind is ReasonKind.LIKELY_TO_ACCEPT]
+    assert 0 < len(likely) < len(page.items)
+    text = "The client is likely to answer" if kind is Kind.TALENT else "Likely to be interested"
+    assert {reason.text for reason in likely} == {text}
+    assert not any(reason.job_ordinals or reason.talent_ordinals for reason in likely)
+    (alone,) = await one.recommender.lists([query(kind, "t9" if kind is Kind.TALENT else "j9", 0.0)])
+    assert isinstance(alone, RankedPage)
+    told = await one.recommender.reasons([(alone, item) for item in alone.items])
+    assert not any(reason.kind is ReasonKind.LIKELY_TO_ACCEPT for of in told for reason in of)
 
 
 async def test_a_list_that_was_begun_under_another_weight_is_not_gone_on_with() -> None:
