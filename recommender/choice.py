@@ -316,6 +316,11 @@ class Validation:
         """Whether what is made of the weights of event types makes a difference on this log."""
         return has_types(self.splits[0].train)
 
+    @property
+    def is_lending(self) -> bool:
+        """Whether talents are described, so that the prior on what they like makes a difference."""
+        return any(near[Kind.TALENT] is not None for near in self._near)
+
     def brought_back(self, choice: Recipe) -> Recipe:
         """A recipe for the whole of the log, such as `choose_recipe` makes, for the part that trials learn from."""
         return carried_over(choice, affinity(self._table, None, None), self._part)

@@ -34,6 +34,9 @@ TALENT_EXPONENTS = (0.0, 0.5, 1.0)
 SHRINKAGES = (0.0, 2.0, 5.0, 20.0)
 POWERS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5)  # of an event's weight
 VIEWS = (0.3, 1.0, 2.0, 4.0)  # what the weight of a VIEW is multiplied by
+PRIORS = (0.0, 0.1, 0.3, 1.0)  # of what a description lends
+# Raise the number when what is searched changes.
+SPACE = (3, FACTORS, ITERATIONS, TALENT_EXPONENTS, SHRINKAGES, POWERS, VIEWS, PRIORS)
 
 
 class Tuning:
@@ -115,6 +118,7 @@ class Tuning:
         return replace(
             formula,
             emphasis=emphasis,
+            prior=trial.suggest_categorical("prior", PRIORS) if self.validation.is_lending else formula.prior,
             factors=trial.suggest_categorical("factors", FACTORS),
             strength=formula.strength * trial.suggest_float("strength", 1 / 8, 8.0, log=True),
             shrinkage=formula.shrinkage * trial.suggest_float("shrinkage", 1 / 20, 5.0, log=True),
@@ -145,6 +149,8 @@ class Tuning:
             parameters["half_life_days"] = recipe.half_life_days or 0.0
         if self.validation.has_types:
             parameters |= {"power": recipe.emphasis.power, "views": recipe.emphasis.views}
+        if self.validation.is_lending:
+            parameters["prior"] = recipe.prior
         return parameters
 
 
@@ -213,17 +219,6 @@ def _fingerprint(table: EventTable, seed: int, content: Content | None) -> str:
     for rows in (content or {}).values():
         digest.update(rows.data.tobytes())
     return digest.hexdigest()[:16]
-
-
-SPACE = (
-    3,
-    FACTORS,
-    ITERATIONS,
-    TALENT_EXPONENTS,
-    SHRINKAGES,
-    POWERS,
-    VIEWS,
-)  # raise the number when what is searched changes
 
 
 async def _read(settings: Settings, as_of_ms: int | None, shown: Steps) -> tuple[EventTable, Content, Path]:

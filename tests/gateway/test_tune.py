@@ -7,17 +7,21 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from optuna.trial import FixedTrial
 
 from gateway.cli import main
+from gateway.cli.evaluate import steps
 from gateway.cli.train import train_and_publish
-from gateway.cli.tune import Tuning
+from gateway.cli.tune import Tuning, search
 from gateway.settings import load_settings
 from gateway.tuned import NAME, Tuned, TunedRefusedError, read_tuned, write_tuned
 from gateway.wiring import Stores, stores
-from recommender.choice import Validation
+from recommender.choice import CONTENTS, Measured, Validation
+from recommender.documents import Kind
 from recommender.events import Emphasis, EventType
+from recommender.features import unit_rows
 from recommender.interactions import table_from_events
 from recommender.likeness import Likeness
 from recommender.recipe import Recipe
@@ -135,6 +139,31 @@ def test_a_log_too_small_to_tune_on_is_one_clear_line(data_dir: Path, capsys: py
     assert run("tune") == 1
     assert "tandem: there is too little to tune on:" in capsys.readouterr().err
     assert not (data_dir / "models" / NAME).exists()
+
+
+def test_the_prior_of_a_description_and_what_content_weighs_are_found_with_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Recipe] = []
+    measured = Validation.measure
+
+    def measure(validation: Validation, recipe: Recipe) -> Measured:
+        seen.append(recipe)
+        return measured(validation, recipe)
+
+    monkeypatch.setattr(Validation, "measure", measure)
+    table = table_from_events(market(140))
+    skills = {
+        kind: unit_rows(np.arange(len(ids) + 1), np.array([int(name[1:]) % 4 for name in ids], np.int32), np.ones(4))
+        for kind, ids in ((Kind.TALENT, table.talent_ids), (Kind.JOB, table.job_ids))
+    }
+    with steps() as shown:
+        tuning = search(table, tmp_path, tmp_path, minutes=5, trials=3, seed=42, shown=shown, content=skills)
+    assert len({recipe.prior for recipe in seen}) > 1
+    found = read_tuned(tmp_path)
+    assert found is not None
+    assert found.recipe.content in CONTENTS
+    assert tuning.best_value >= tuning.of_choice
 
 
 async def hyper_of(opened: Stores, nonce: str, **arguments: object) -> object:
