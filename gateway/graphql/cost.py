@@ -6,7 +6,7 @@ One pass that is linear in the document: a fragment's size is worked out once, h
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphql import (
     DocumentNode,
@@ -42,7 +42,7 @@ def requested_cost(
     operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
     chosen = next((node for node in operations if node.name and node.name.value == operation_name), operations[0])
     root = schema.get_root_type(chosen.operation)
-    return _Sizes(schema, document, {**_defaults(chosen), **variables}).of(chosen.selection_set, root)
+    return _Sizes(schema, document, {**_defaults(chosen), **variables}).of(chosen.selection_set, root).once
 
 
 def too_large(cost: int) -> list[GraphQLError]:
@@ -72,6 +72,11 @@ def cost_report(requested: int, actual: int) -> dict[str, Any]:
     }
 
 
+def _is_rows(node: FieldNode, parent: object) -> bool:
+    """Whether a field is the list of a connection, which has as many rows as were asked for."""
+    return node.name.value in ("edges", "nodes") and str(getattr(parent, "name", "")).endswith("Connection")
+
+
 def _defaults(operation: OperationDefinitionNode) -> dict[str, Any]:
     """Numbers, and lists for their lengths."""
     found: dict[str, Any] = {}
@@ -84,6 +89,13 @@ def _defaults(operation: OperationDefinitionNode) -> dict[str, Any]:
     return found
 
 
+class _Size(NamedTuple):
+    """Objects below one object: so many once, and so many more for each row where it is a connection."""
+
+    once: int
+    by_row: int
+
+
 class _Sizes:
     """How many objects selections can answer with, per object that they are made on."""
 
@@ -93,34 +105,42 @@ class _Sizes:
         self._fragments = {
             node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)
         }
-        self._known: dict[str, int] = {}
+        self._known: dict[str, _Size] = {}
 
-    def of(self, selections: SelectionSetNode | None, parent: object) -> int:
+    def of(self, selections: SelectionSetNode | None, parent: object) -> _Size:
         """Objects below one object of the type `parent`."""
-        total = 0
+        once, by_row = 0, 0
         for node in selections.selections if selections else ():
+            inner = _Size(0, 0)
             match node:
+                case FieldNode() if _is_rows(node, parent):
+                    inner = _Size(0, self._of_field(node, parent))
                 case FieldNode():
-                    total += self._of_field(node, parent)
+                    inner = _Size(self._of_field(node, parent), 0)
                 case InlineFragmentNode(type_condition=condition):
-                    inner = self._schema.get_type(condition.name.value) if condition else parent
-                    total += self.of(node.selection_set, inner)
+                    kind = self._schema.get_type(condition.name.value) if condition else parent
+                    inner = self.of(node.selection_set, kind)
                 case FragmentSpreadNode():
-                    total += self._of_fragment(node.name.value)
-        return total
+                    inner = self._of_fragment(node.name.value)
+            once, by_row = once + inner.once, by_row + inner.by_row
+        return _Size(once, by_row)
 
     def _of_field(self, node: FieldNode, parent: object) -> int:
         field: GraphQLField | None = getattr(parent, "fields", {}).get(node.name.value)
         if node.selection_set is None or field is None:  # a leaf, or introspection, which has limits of its own
             return 0
-        below = self.of(node.selection_set, get_named_type(field.type))
+        kind = get_named_type(field.type)
+        below = self.of(node.selection_set, kind)
         if "input" in field.args:  # of a mutation, whose payload lists what the items are about
-            return 1 + self._longest(_argument(node, "input")) * below
+            return 1 + self._longest(_argument(node, "input")) * below.once
         if "size" in field.args:  # facets, each with its buckets
             return self._facets(node) * (1 + self._most(node, "size"))
-        return self._rows(node, field) * (1 + below)
+        rows = self._rows(node, field)
+        if kind.name.endswith("Connection"):
+            return 1 + below.once + rows * max(1, below.by_row)  # they are ranked, whether asked for or not
+        return rows * (1 + below.once)
 
-    def _of_fragment(self, name: str) -> int:
+    def _of_fragment(self, name: str) -> _Size:
         if name not in self._known:
             fragment = self._fragments[name]
             self._known[name] = self.of(

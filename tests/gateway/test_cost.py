@@ -20,15 +20,17 @@ def cost(text: str, **variables: Any) -> int:
 
 def test_pages_multiply_by_their_size_and_facets_by_their_buckets() -> None:
     assert cost("{ viewer { roles } }") == 1
-    assert cost("{ jobs(first: 3) { totalCount } }") == 3
-    assert cost("{ jobs(first: 3) { nodes { jobId } } }") == 3 * 2
-    assert cost("{ jobs(first: 3, last: 5) { totalCount } }") == 5
-    assert cost("query($n: Int = 7) { jobs(first: $n) { totalCount } }") == 7
-    assert cost("query($n: Int = 7) { jobs(first: $n) { totalCount } }", n=2) == 2
+    assert cost("{ jobs(first: 3) { totalCount } }") == 1 + 3
+    assert cost("{ jobs(first: 3) { nodes { jobId } } }") == 1 + 3
+    assert cost("{ jobs(first: 3) { edges { node { jobId client { clientId } } } } }") == 1 + 3 * 3
+    assert cost("{ jobs(first: 3) { ...F ...F } } fragment F on JobConnection { nodes { jobId } }") == 1 + 3 * 2
+    assert cost("{ jobs(first: 3, last: 5) { totalCount } }") == 1 + 5
+    assert cost("query($n: Int = 7) { jobs(first: $n) { totalCount } }") == 1 + 7
+    assert cost("query($n: Int = 7) { jobs(first: $n) { totalCount } }", n=2) == 1 + 2
     assert cost('{ nodes(ids: ["a", "b"]) { id } }') == 2
     assert cost("query($ids: [ID!]!) { nodes(ids: $ids) { id } }", ids=["a"] * 200) == 100
-    assert cost("{ jobs(first: 1) { facets(size: 10) { name buckets { value } } } }") == 1 + 6 * 11
-    assert cost('{ jobs(first: 1) { facets(attributes: ["a", "b"]) { name } } }') == 1 + 8 * 21
+    assert cost("{ jobs(first: 1) { facets(size: 10) { name buckets { value } } } }") == 2 + 6 * 11
+    assert cost('{ jobs(first: 1) { facets(attributes: ["a", "b"]) { name } } }') == 2 + 8 * 21
     assert cost("{ __schema { types { name fields { name } } } }") == 0
 
 
@@ -37,8 +39,8 @@ def test_a_mutation_is_as_large_as_what_its_items_are_about() -> None:
                 talents { recommendedJobs(first: 50) { totalCount } } } }"""
     one_talent = [{**EVENT, "eventId": str(number)} for number in range(500)]
     many = [{**event, "talentId": f"t{place}"} for place, event in enumerate(one_talent)]
-    assert cost(text, events=one_talent) == 1 + 1 * (1 + 50)
-    assert cost(text, events=many) == 1 + 500 * (1 + 50)
+    assert cost(text, events=one_talent) == 1 + 1 * (2 + 50)
+    assert cost(text, events=many) == 1 + 500 * (2 + 50)
 
 
 def test_a_deep_variable_is_no_reason_to_fail() -> None:
@@ -78,7 +80,7 @@ async def test_the_rate_limit_says_what_this_operation_costs_and_that_nothing_el
 ) -> None:
     query = "{ rateLimit { cost maximumCost limit remaining resetAt } jobs(first: 10) { nodes { jobId } } }"
     assert (await market.data(query))["rateLimit"] == {
-        "cost": 1 + 10 * 2,
+        "cost": 2 + 10,
         "maximumCost": MAX_OBJECTS,
         "limit": None,
         "remaining": None,
