@@ -43,6 +43,11 @@ class Interest:
     mutual_weight: float = 0.0
 
     @property
+    def is_by_events(self) -> bool:
+        """Whether it rests on something that was done, and not on a description alone."""
+        return len(self.rows) > 0 or (self.mutual is not None and self.mutual.is_by_events)
+
+    @property
     def is_silent(self) -> bool:
         """Whether no history prefers anything that the model knows."""
         return not bool(self.vector.any()) and (self.mutual is None or self.mutual.is_silent)

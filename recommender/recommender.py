@@ -416,7 +416,7 @@ class Recommender:
             for draft, folded in zip(group, await _apart(is_long, solve), strict=True):
                 interest = own_row(draft) if draft.query.mode is Mode.SIMILAR else folded
                 if not interest.is_silent:
-                    acted = len(interest.rows) or draft.query.mode is Mode.SIMILAR
+                    acted = interest.is_by_events or draft.query.mode is Mode.SIMILAR
                     draft.snapshot = Snapshot(Strategy.COLLABORATIVE if acted else Strategy.CONTENT, interest)
 
     async def _describe(self, drafts: Sequence[Draft]) -> None:
