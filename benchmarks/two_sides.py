@@ -71,6 +71,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=getattr(MarketSpec(end_ms=END_MS), name))
     parser.add_argument("--seeds", type=int, nargs="+", default=[11, 12, 13, 14, 15])
     parser.add_argument("--cuts", type=int, default=6)
+    parser.add_argument("--without-content", action="store_true", help="As from a log alone, without documents.")
     parser.add_argument("--weights", type=float, nargs="*", default=[], help="More mutual weights to show.")
     given = parser.parse_args()
     asked: list[Asked] = []
@@ -79,7 +80,7 @@ def main() -> None:
         market = generate_market(
             MarketSpec(end_ms=END_MS, talents=given.talents, jobs=given.jobs, events=given.events, seed=seed)
         )
-        asked += hires_of(market, given.cuts, given.weights)
+        asked += hires_of(market, given.cuts, given.weights, with_content=not given.without_content)
         print(
             f"seed {seed}: {len(asked)} hires asked about so far, {time.process_time() - begun:.0f} s of CPU",
             flush=True,
@@ -87,7 +88,7 @@ def main() -> None:
     print_outcome(asked)
 
 
-def hires_of(market: Market, cuts: int, weights: Sequence[float] = ()) -> list[Asked]:
+def hires_of(market: Market, cuts: int, weights: Sequence[float] = (), *, with_content: bool = True) -> list[Asked]:
     """Every hire of a market that can be asked about."""
     table = table_of(market)
     pair, hides = table.pair, _HIDES[table.kind.astype(np.intp)]
@@ -101,11 +102,13 @@ def hires_of(market: Market, cuts: int, weights: Sequence[float] = ()) -> list[A
     found: list[Asked] = []
     for cut, following in pairwise(at):
         chosen = hires[(begun > cut) & (begun <= following)]
-        found += list(_ask(market, table, chosen, cut, weights))
+        found += list(_ask(market, table, chosen, cut, weights, with_content))
     return found
 
 
-def _ask(market: Market, table: EventTable, hires: Rows, cut: int, weights: Sequence[float]) -> Iterator[Asked]:
+def _ask(
+    market: Market, table: EventTable, hires: Rows, cut: int, weights: Sequence[float], with_content: bool
+) -> Iterator[Asked]:
     ordinals = {
         Kind.TALENT: np.array([int(name.rpartition("-")[2]) for name in table.talent_ids], np.uint32),
         Kind.JOB: np.array([int(name.rpartition("-")[2]) for name in table.job_ids], np.uint32),
@@ -124,7 +127,7 @@ def _ask(market: Market, table: EventTable, hires: Rows, cut: int, weights: Sequ
     if not places:
         return
     past = table.until(cut)
-    described = _described(market, cut)
+    described = _described(market, cut) if with_content else None
     recipe = default_recipe(affinity(past, None, None))
     how = {
         "talent_ordinals": ordinals[Kind.TALENT],
