@@ -274,10 +274,10 @@ class Measured:
         """Mean recall@20 + ndcg@20."""
         return float(self.gains.mean())
 
-    def clearly_beats(self, other: Measured) -> bool:
-        """Whether the gain over the same talents is above half a standard error: of many trials one wins by chance."""
+    def surely_beats(self, other: Measured) -> bool:
+        """Whether the gain is above `SURELY` standard errors, over the same talents: of many trials one wins by luck."""
         gain = self.gains - other.gains
-        return bool(gain.mean() > 0.5 * gain.std() / np.sqrt(len(gain)))
+        return bool(gain.mean() > SURELY * gain.std() / np.sqrt(len(gain)))
 
 
 class Validation:

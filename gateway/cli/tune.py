@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gateway.cli.evaluate import Steps
     from gateway.settings import Settings
     from recommender.blend import Content
-    from recommender.choice import Validation
+    from recommender.choice import Measured, Validation
     from recommender.interactions import EventTable
     from recommender.recipe import Recipe
 
@@ -48,35 +48,38 @@ class Tuning:
         self.validation, self._study, self._models = validation, study, models
         self._measured_on, self._seed = measured_on, seed
         self._best: Any = None
+        self._choice: Any = None
         self._finished: tuple[Any, Recipe] | None = None
-        self._of_choice = 0.0
 
     def begin(self, choice: Recipe) -> None:
         """Measure what stands already: what was found before, else what `train` would choose by itself."""
         from gateway.tuned import TunedRefusedError, read_tuned
 
-        self._best = self.validation.measure(choice)
-        self._of_choice = self._best.value
+        self._best = self._choice = self.validation.measure(choice)
         try:
             found = read_tuned(self._models)
         except TunedRefusedError:
             found = None
         if found is not None and dict(found.measured_on) == self._measured_on:
-            known = self.validation.measure(found.recipe)
-            if known.clearly_beats(self._best):
-                self._best = known
+            self._consider(self.validation.measure(found.recipe))
         self.keep()
         if not self._study.trials:
             self._study.enqueue_trial(self._parameters(choice))
             self._study.enqueue_trial(self._parameters(self.validation.formula))
 
     def objective(self, trial: Trial) -> float:
-        """The mean gain of one recipe; kept when it clearly beats the best so far."""
+        """The mean gain of one recipe; kept when it is the best so far and surely beats what `train` would choose."""
         measured = self.validation.measure(self._recipe(trial))
-        if measured.clearly_beats(self._best):
-            self._best = measured
+        if self._consider(measured):
             self.keep()
-        return measured.value
+        return float(measured.value)
+
+    def _consider(self, measured: Measured) -> bool:
+        """Whether it is the best so far from now on."""
+        better = measured.value > self.best_value and measured.surely_beats(self._choice)
+        if better:
+            self._best = measured
+        return better
 
     @property
     def best_value(self) -> float:
@@ -86,7 +89,7 @@ class Tuning:
     @property
     def of_choice(self) -> float:
         """Mean gain of what `train` would choose by itself."""
-        return self._of_choice
+        return float(self._choice.value)
 
     def keep(self) -> None:
         """Write down the best so far, for `train`."""
@@ -98,7 +101,7 @@ class Tuning:
             recipe=self._finished[1],
             formula=self.validation.formula,
             value=self.best_value,
-            of_choice=self._of_choice,
+            of_choice=self.of_choice,
             trials=len(self._study.trials),
             seed=self._seed,
             measured_on=self._measured_on,

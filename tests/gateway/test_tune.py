@@ -121,6 +121,14 @@ def test_what_types_weigh_is_searched_where_they_differ(tmp_path: Path) -> None:
         assert ("power" in trial.params) == (expected != Emphasis())
 
 
+@pytest.mark.parametrize(("gain", "is_kept"), [(0.0, False), (0.005, False), (0.05, True)])
+def test_a_trial_is_kept_only_when_its_lead_over_what_train_chooses_is_no_luck(gain: float, is_kept: bool) -> None:
+    rng = np.random.default_rng(0)
+    chosen = Measured(FOUND.formula, rng.random(400))
+    tried = Measured(FOUND.recipe, chosen.gains + gain + rng.normal(0, 0.2, 400))
+    assert tried.surely_beats(chosen) is is_kept
+
+
 def test_an_interrupted_search_keeps_what_it_found(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
