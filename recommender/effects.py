@@ -22,18 +22,46 @@ def effects(interest: Interest, side: Side, hyper: Hyperparameters, rows: Rows) 
     Shapes: (items, acted-on items) for rows (items,) of the same side, -1 for an item without a row: zeros.
     The other items keep their weights. With x = A⁻¹b and A = B + e·yyᵀ, b = a + cp·y, where B and a are without the
     item, Sherman and Morrison's formula for B⁻¹ gives x − B⁻¹a = A⁻¹y · (cp − e·y·x) / (1 − e·yᵀA⁻¹y): one solve for
-    all of them. Whatever else is in b, such as a prior, is in x. The denominator is 1 / (1 + e·yᵀB⁻¹y), so above 0.
+    all of them. The denominator is 1 / (1 + e·yᵀB⁻¹y), so above 0. What a description lends is in x and b as well, and
+    grows when one of n preferred items is left out: from prior / (prior + n) to prior / (prior + n − 1).
     """
     known = np.flatnonzero(rows >= 0)
     answer = np.zeros((len(rows), len(interest.rows)))
     if len(known) and len(interest.rows):
         acted = side.factors[interest.rows].astype(np.float64)
         excess = hyper.alpha * np.abs(interest.weights)
-        solved = np.linalg.solve(normal_matrix(interest, side, hyper), acted.T)
-        remaining = 1.0 - excess * np.einsum("ij,ji->i", acted, solved)
+        normal = normal_matrix(interest, side, hyper)
+        solved = np.linalg.solve(normal, acted.T)
+        remaining: Scores = 1.0 - excess * np.einsum("ij,ji->i", acted, solved)
         pulled = np.where(interest.weights > 0, 1.0 + excess, 0.0) - excess * (acted @ interest.vector)
-        answer[known] = (side.factors[rows[known]].astype(np.float64) @ solved) * (pulled / remaining)
+        lost = solved * (pulled / remaining)
+        if hyper.prior > 0:
+            lost -= _grown(interest, acted, excess, solved, remaining, normal, hyper.prior)
+        answer[known] = side.factors[rows[known]].astype(np.float64) @ lost
     return answer
+
+
+def _grown(
+    interest: Interest,
+    acted: npt.NDArray[np.float64],
+    excess: npt.NDArray[np.float64],
+    solved: npt.NDArray[np.floating],
+    remaining: npt.NDArray[np.floating],
+    normal: npt.NDArray[np.float64],
+    prior: float,
+) -> npt.NDArray[np.float64]:
+    """What a description would add to the vector without each acted-on item. Shape (width, acted-on items).
+
+    It is what the equations hold on the right besides what was preferred, A·x − Σ c·y, times the growth of its share;
+    solved by B⁻¹ = A⁻¹ + e·A⁻¹y(A⁻¹y)ᵀ / (1 − e·yᵀA⁻¹y).
+    """
+    preferred = interest.weights > 0
+    given = normal @ interest.vector - acted.T @ np.where(preferred, 1.0 + excess, 0.0)
+    growth = 1.0 / (prior + max(int(np.count_nonzero(preferred)) - 1, 0))
+    share = np.linalg.solve(normal, given)
+    grown = share[:, None] + solved * (excess * (acted @ share) / remaining)
+    added: npt.NDArray[np.float64] = np.where(preferred, growth, 0.0) * grown
+    return added
 
 
 def neighbour_effects(interest: Interest, side: Side, weight: float, rows: Rows) -> npt.NDArray[np.float64]:

@@ -29,7 +29,7 @@ class Hyperparameters:
     seed: of the initial factors.
     popularity: what the most popular job gains in every talent's list, the others in proportion; 0 is exactly off.
     neighbours, talent_neighbours: weight of the neighbour sum in lists of jobs and of talents; 0 is exactly off.
-    prior: how much of what its description lends a subject counts before any event; 0 is exactly off.
+    prior: how many preferred items a subject's description is worth; 0 is exactly off.
     content, talent_content: weight of neighbours by content for jobs and talents with events of their own.
     emphasis: what is made of the weights of event types.
     likeness: what the neighbours were found by, the numbers of `likeness.Likeness` in their order.
