@@ -275,7 +275,7 @@ class Measured:
         return float(self.gains.mean())
 
     def surely_beats(self, other: Measured) -> bool:
-        """Whether the gain is above `SURELY` standard errors, over the same talents: of many trials one wins by luck."""
+        """Whether the gain is above `SURELY` standard errors, over the same talents: of many one wins by luck."""
         gain = self.gains - other.gains
         return bool(gain.mean() > SURELY * gain.std() / np.sqrt(len(gain)))
 

@@ -34,7 +34,7 @@ TALENT_EXPONENTS = (0.0, 0.5, 1.0)
 SHRINKAGES = (0.0, 2.0, 5.0, 20.0)
 POWERS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5)  # of an event's weight
 VIEWS = (0.3, 1.0, 2.0, 4.0)  # what the weight of a VIEW is multiplied by
-PRIORS = (0.0, 2.0, 5.0, 10.0)  # preferred items that a description is worth
+PRIORS = (0.0, 2.0, 5.0, 12.0)  # preferred items that a description is worth
 # Raise the number when what is searched changes.
 SPACE = (4, FACTORS, ITERATIONS, TALENT_EXPONENTS, SHRINKAGES, POWERS, VIEWS, PRIORS)
 
