@@ -164,7 +164,7 @@ def test_content_is_weighed_for_lists_of_talents_by_itself() -> None:
     table = table_from_events(taste_events(talents=200, jobs=400, each=8))
     split, content = split_events(table), told(table, lambda place: [f"s{place % 4}", f"s{place % 12}"])[1]
     matrix = affinity(split.train, None, None)
-    recipe = replace(default_recipe(matrix), factors=8, iterations=4)
+    recipe = replace(default_recipe(matrix), factors=8, iterations=4, prior=0.0)
     weighed = choose_talent_blend(split, recipe, 42, near_both_ways(content, matrix))
     assert weighed.talent_content > recipe.talent_content
     unaided = choose_talent_blend(split, recipe, 42, near_both_ways(None, matrix))
