@@ -22,6 +22,8 @@ async def finished_stream(results: AsyncIterator[ExecutionResult], request_id: s
     try:
         async for result in results:
             yield finished(result, request_id)
+    except GraphQLError as error:  # a text that cannot be parsed: Strawberry answers it in a request, not in a stream
+        yield finished(PreExecutionError(data=None, errors=[error]), request_id)
     finally:
         if isinstance(results, AsyncGenerator):
             await results.aclose()

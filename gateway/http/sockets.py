@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
@@ -12,7 +13,7 @@ from starlette.websockets import WebSocket
 from strawberry.asgi import ASGIWebSocketAdapter
 from strawberry.exceptions import ConnectionRejectionError
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler, Operation
-from strawberry.subscriptions.protocols.graphql_transport_ws.types import SubscribeMessage
+from strawberry.subscriptions.protocols.graphql_transport_ws.types import Message, SubscribeMessage
 
 from gateway.graphql.context import Context
 from gateway.graphql.errors import request_error
@@ -43,10 +44,23 @@ class TextSocket(ASGIWebSocketAdapter):
 class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
     """Finds persisted operations, and refuses what a request by HTTP would be refused for."""
 
+    async def handle_message(self, message: Message) -> None:
+        """Any message; what is no message closes the connection as the protocol says."""
+        given: object = message
+        if isinstance(given, dict) and isinstance(given.get("id", ""), str):
+            await super().handle_message(message)
+        else:
+            await self.handle_invalid_message("Failed to parse message")
+
     async def handle_subscribe(self, message: SubscribeMessage) -> None:
         """Begin one operation."""
+        if not self.connection_acknowledged:
+            await super().handle_subscribe(message)  # closes the connection, whatever the operation is
+            return
         view = cast("GraphQLView", self.view)
         try:
+            if len(self.operations) >= (most := cast("int", self.max_subscriptions_per_connection)):
+                raise request_error(f"at most {most} operations at once on one connection", "BAD_REQUEST")
             operation = await view.operations.find(checked_request(message["payload"]), self.context.viewer)
         except (HttpProblem, GraphQLError) as problem:
             error = problem if isinstance(problem, GraphQLError) else request_error(str(problem), problem.code)
@@ -54,6 +68,12 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
             return
         payload: Any = {**message["payload"], "query": operation.text}
         await super().handle_subscribe({**message, "payload": payload})
+
+    async def run_operation(self, operation: Operation[Context, None]) -> None:
+        """Each in a context of its own, as if it had come by HTTP: one must not be shown what another loaded before."""
+        own = copy(self)
+        own.context = cast("SocketContext", self.context).of_operation()
+        await super(SocketHandler, own).run_operation(operation)
 
     async def _send_result_stream(self, operation: Operation[Context, None], result_source: StreamResult) -> None:
         results = cast("AsyncIterator[ExecutionResult]", result_source)
@@ -68,6 +88,10 @@ class SocketContext(Context):
         super().__init__(services, NOBODY, services.new_id())
         self.connection_params: Mapping[str, object] = {}  # set by Strawberry
         self._socket = socket
+
+    def of_operation(self) -> Context:
+        """The context of one operation of the connection, begun now."""
+        return Context(self.services, self.viewer, self.request_id)
 
     def viewer_by(self, authenticate: Authenticate) -> Viewer:
         """Who asks. Raises ConnectionRejectionError, which closes the connection."""

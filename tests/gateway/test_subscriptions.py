@@ -168,11 +168,12 @@ async def test_a_query_and_its_errors_come_over_the_socket_as_by_http(market: Se
         for name, query in (
             ("good", "{ viewer { roles } }"),
             ("bad", "{ nothing }"),
+            ("torn", "{ viewer { roles }"),
             ("null", "{ jobs(first: 0) { totalCount } }"),
         ):
             await send(socket, {"id": name, "type": "subscribe", "payload": {"query": query}})
         answers: dict[str, dict[str, Any]] = {}
-        while len(answers) < 3:
+        while len(answers) < 4:
             message = await received(socket)
             if message["type"] != "complete":
                 answers[message["id"]] = message
@@ -182,7 +183,63 @@ async def test_a_query_and_its_errors_come_over_the_socket_as_by_http(market: Se
         "error",
         {"code": "GRAPHQL_VALIDATION_FAILED"},
     )
+    assert answers["torn"]["type"] == "error"
+    assert answers["torn"]["payload"][0]["extensions"] == {"code": "GRAPHQL_PARSE_FAILED"}
     assert answers["null"]["payload"]["errors"][0]["extensions"] == {"code": "BAD_USER_INPUT"}
+
+
+async def test_a_query_over_a_socket_shows_what_was_written_since_the_last_one(market: ServedMarket) -> None:
+    query = '{ rateLimit { cost } talent(talentId: "t1") { recommendedJobs(first: 1) { totalCount nodes { jobId } } } }'
+    lists = []
+    async with served(market) as address, connected(address) as socket:
+        for name in ("before", "after"):
+            await send(socket, {"id": name, "type": "subscribe", "payload": {"query": query}})
+            lists.append((await received(socket))["payload"]["data"]["talent"]["recommendedJobs"])
+            assert (await received(socket))["type"] == "complete"
+            await market.events.append([event(EventType.DISMISS, "t1", lists[0]["nodes"][0]["jobId"])])
+
+    before, after = lists
+    assert after["totalCount"] == before["totalCount"] - 1
+    assert after["nodes"] != before["nodes"]
+
+
+async def test_operations_of_one_connection_know_their_own_cost(market: ServedMarket) -> None:
+    async with served(market) as address, connected(address) as socket:
+        for size in range(1, 31):
+            query = f"{{ jobs(first: {size}) {{ totalCount }} rateLimit {{ cost }} }}"
+            await send(socket, {"id": str(size), "type": "subscribe", "payload": {"query": query}})
+        costs: dict[str, int] = {}
+        while len(costs) < 30:
+            message = await received(socket)
+            if message["type"] == "next":
+                costs[message["id"]] = message["payload"]["data"]["rateLimit"]["cost"]
+
+    assert costs == {str(size): 2 + size for size in range(1, 31)}
+
+
+@pytest.mark.parametrize(
+    "message", [[1], "hello", None, {"type": "subscribe", "id": {}, "payload": {"query": "{ x }"}}]
+)
+async def test_what_is_no_message_closes_the_connection(market: ServedMarket, message: Any) -> None:
+    async with served(market) as address, connected(address) as socket:
+        await socket.send(json.dumps(message))
+        with pytest.raises(ConnectionClosed) as closed:
+            await received(socket)
+
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 4400
+
+
+async def test_an_operation_too_many_is_refused_with_a_code(market: ServedMarket) -> None:
+    async with served(market) as address, connected(address) as socket:
+        for number in range(100):
+            await subscribe(socket, {"talentId": "t1"}, str(number))
+        payload = {"query": "{ viewer { roles } }"}
+        await send(socket, {"id": "more", "type": "subscribe", "payload": payload})
+        refused = await received(socket)
+
+    assert (refused["id"], refused["type"]) == ("more", "error")
+    assert refused["payload"][0]["extensions"] == {"code": "BAD_REQUEST"}
 
 
 async def test_what_breaks_inside_a_stream_is_masked(market: ServedMarket) -> None:
@@ -226,9 +283,10 @@ async def test_a_socket_needs_the_token_of_a_closed_gateway(market: ServedMarket
             assert (await received(socket))["payload"] == {"data": {"viewer": {"roles": ["service"]}}}
 
 
-async def test_nothing_is_answered_before_it_is_known_who_asks(market: ServedMarket) -> None:
+@pytest.mark.parametrize("payload", [{"query": "{ viewer { roles } }"}, {"query": ""}, {"documentId": "guessed"}])
+async def test_nothing_is_answered_before_it_is_known_who_asks(market: ServedMarket, payload: dict[str, str]) -> None:
     async with served(market) as address, opened(address) as socket:
-        await send(socket, {"id": "1", "type": "subscribe", "payload": {"query": "{ viewer { roles } }"}})
+        await send(socket, {"id": "1", "type": "subscribe", "payload": payload})
         with pytest.raises(ConnectionClosed) as closed:
             await received(socket)
 
@@ -275,6 +333,16 @@ async def test_a_stream_of_server_sent_events_tells_the_same(market: ServedMarke
 
     assert name == "event: next"
     assert json.loads(data.removeprefix("data: "))["data"]["recommendationsChanged"]["cause"] == "EVENTS"
+
+
+async def test_a_text_that_cannot_be_parsed_is_an_error_of_its_stream(market: ServedMarket) -> None:
+    async with served(market) as address, httpx.AsyncClient(timeout=SOON) as client:
+        headers = {"Accept": "text/event-stream"}
+        response = await client.post(f"http://{address}/graphql", json={"query": "{"}, headers=headers)
+
+    assert response.text.startswith("event: next")
+    assert '"GRAPHQL_PARSE_FAILED"' in response.text
+    assert "event: complete" in response.text
 
 
 async def test_a_mutation_is_not_run_by_get_over_a_stream(market: ServedMarket) -> None:
