@@ -75,8 +75,12 @@ class Tuning:
         return float(measured.value)
 
     def _consider(self, measured: Measured) -> bool:
-        """Whether it is the best so far from now on."""
-        better = measured.value > self.best_value and measured.surely_beats(self._choice)
+        """Whether it is the best so far: surely better than what `train` would choose, and on fresh splits, too."""
+        better = (
+            measured.value > self.best_value
+            and measured.surely_beats(self._choice)
+            and self.validation.holds(measured.recipe, self._choice.recipe)
+        )
         if better:
             self._best = measured
         return better

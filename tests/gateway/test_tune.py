@@ -129,6 +129,15 @@ def test_a_trial_is_kept_only_when_its_lead_over_what_train_chooses_is_no_luck(g
     assert tried.surely_beats(chosen) is is_kept
 
 
+def test_a_recipe_must_lead_on_splits_that_no_trial_was_measured_on() -> None:
+    validation = Validation(table_from_events(market(140)))
+    good = validation.measure(replace(validation.formula, factors=8)).recipe
+    bad = replace(good, neighbours=0.0, popularity=100.0)
+    assert validation.holds(good, bad)
+    assert not validation.holds(bad, good)
+    assert not validation.holds(good, good)
+
+
 def test_an_interrupted_search_keeps_what_it_found(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
