@@ -214,6 +214,11 @@ class Settings(BaseSettings):
         "`application/graphql-response+json`: `400`, or the `422` of the newer draft, in which a document that is not "
         "GraphQL stays 400.",
     )
+    compiled: bool = Field(
+        True,
+        description="Whether what a document selects is compiled when it is first asked (docs/decisions/0021). "
+        "`false`: graphql-core executes every operation by itself; answers are the same, and later.",
+    )
     trusted_documents: Path | None = Field(
         None,
         description="Manifest of the documents that clients ask by `documentId`: a JSON file of graphql-codegen, Relay "
@@ -477,6 +482,8 @@ def _allowed(field: str, problem: ErrorDetails) -> str:
             return "a whole number from 1"
         case "max_per_client":
             return "a whole number from 1 to 10"
+        case "compiled":
+            return "true or false"
         case "batch_operations":
             return "a whole number from 1 to 100"
         case "fatigue" | "new_jobs_share":

@@ -114,6 +114,7 @@ def build_services(stores: Stores, rules: RulesFile | None = None) -> Services:
         clock_ms=_clock_ms,
         new_id=_new_id,
         rules=rules,
+        compiles=stores.settings.compiled,
     )
 
 

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import strawberry
 
+from gateway.graphql.executor import Compiled
 from gateway.graphql.loaders import Loaders
 from gateway.graphql.services import Services
 from gateway.graphql.viewer import Viewer
@@ -14,7 +15,7 @@ from gateway.graphql.viewer import Viewer
 class Context:
     """Made inside the running loop, once per request, and never shared.
 
-    requested_cost: see cost.py; known once the operation is valid.
+    requested_cost: see cost.py; known once the operation is valid. compiled: see executor.py; None to do without.
     reads_parts: whether the answer may come in parts, for @defer.
     """
 
@@ -24,6 +25,7 @@ class Context:
         self.request_id = request_id
         self.reads_parts = reads_parts
         self.requested_cost = 0
+        self.compiled: Compiled | None = None
         self.now_ms = services.clock_ms()
         self.loaders = Loaders(services, self.now_ms)
 

@@ -12,6 +12,7 @@ from strawberry.schema.schema import validate_document
 
 from gateway.graphql.cost import requested_cost, too_large
 from gateway.graphql.errors import request_error
+from gateway.graphql.executor import Compiled
 from gateway.graphql.incremental import undeferred
 
 MAX_TOKENS = 2_000  # the introspection query of GraphiQL has about 400
@@ -30,6 +31,10 @@ class Document:
     whole: DocumentNode
     operations: int
     errors: list[GraphQLError] | None = field(default=None)
+    compiled: Compiled = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.compiled = Compiled(self.whole)
 
 
 class Documents:
@@ -93,4 +98,5 @@ class DocumentStage(SchemaExtension):
         context.pre_execution_errors = errors
         if not context.context.reads_parts:
             context.graphql_document = document.whole
+        context.context.compiled = document.compiled if context.context.services.compiles else None
         yield

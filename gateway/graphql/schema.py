@@ -16,6 +16,7 @@ from strawberry.types.execution import ExecutionContext
 from gateway.graphql.client import Client
 from gateway.graphql.deprecations import deprecations
 from gateway.graphql.documents import DocumentStage
+from gateway.graphql.executor import CompiledExecutor
 from gateway.graphql.incremental import DEFER
 from gateway.graphql.job import Job
 from gateway.graphql.mutation import Mutation
@@ -42,6 +43,7 @@ def build_schema() -> TandemSchema:
         subscription=Subscription,
         types=[Talent, Job, Client],
         extensions=[DocumentStage],
+        execution_context_class=CompiledExecutor,
         config=StrawberryConfig(scalar_map=SCALARS, enable_experimental_incremental_execution=True),
     )
     # Every list is bounded and comes in one piece out of one batch: @stream would have nothing to stream.

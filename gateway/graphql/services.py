@@ -18,7 +18,10 @@ class CatalogueStore(Catalogue, CatalogueWriter, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Built once per process by the composition root; shared by every request. rules: the file, where there is one."""
+    """Built once per process by the composition root; shared by every request.
+
+    rules: the file, where there is one. compiles: whether operations are executed compiled, see executor.py.
+    """
 
     recommender: Recommender
     catalogue: CatalogueStore
@@ -26,6 +29,7 @@ class Services:
     clock_ms: Callable[[], int]
     new_id: Callable[[], str]
     rules: RulesFile | None = None
+    compiles: bool = True
     changes: ChangeFeed = field(init=False)
 
     def __post_init__(self) -> None:

@@ -186,8 +186,15 @@ async def open_market(path: Path, settings: Settings | None = None, base_url: st
         catalogue=catalogue, events=events, serving_log=serving_log, models=models, clock_ms=clock_ms, new_id=new_id
     )
     recommender.refresh_model()
-    services = Services(recommender=recommender, catalogue=catalogue, events=events, clock_ms=clock_ms, new_id=new_id)
     chosen = settings or Settings(auth="open")
+    services = Services(
+        recommender=recommender,
+        catalogue=catalogue,
+        events=events,
+        clock_ms=clock_ms,
+        new_id=new_id,
+        compiles=chosen.compiled,
+    )
     app = build_app(
         services,
         build_access(chosen),
