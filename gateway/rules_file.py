@@ -228,6 +228,7 @@ def _filter(table: _Table, kind: Kind, statuses: tuple[JobStatus, ...] = ()) -> 
             found = TalentFilter(
                 **shared,
                 is_available=table.take("isAvailable", _yes_or_no, None),
+                joined_within_days=table.take("joinedWithinDays", _days, None),
                 pay=_pay(table.table("hourlyRate"), needs_type=False),
             )
     except BadInputError as error:

@@ -51,6 +51,9 @@ def _clauses(wanted: Filter) -> Iterator[tuple[str, str, Filter]]:
     if isinstance(wanted, TalentFilter):
         if wanted.is_available is not None:
             yield "isAvailable", _yes_or_no(wanted.is_available), alone(is_available=wanted.is_available)
+        if wanted.joined_within_days is not None:
+            days = wanted.joined_within_days
+            yield "joinedWithinDays", str(days), alone(joined_within_days=days)
         return
     if wanted.client_ids:
         yield "clientIds", _listed(wanted.client_ids), alone(client_ids=wanted.client_ids)

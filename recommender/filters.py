@@ -93,6 +93,11 @@ class DocumentFilter:
     pay: PayFilter | None = None
     attributes: tuple[AttributeFilter, ...] = ()
 
+    @property
+    def within_days(self) -> int | None:
+        """How many days ago the document may have begun."""
+        return None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFilter(DocumentFilter):
@@ -104,8 +109,12 @@ class JobFilter(DocumentFilter):
     statuses: tuple[JobStatus, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.posted_within_days is not None and self.posted_within_days < 0:
-            raise BadInputError(f"postedWithinDays must be 0 or more; got {self.posted_within_days}")
+        _check_days("postedWithinDays", self.posted_within_days)
+
+    @property
+    def within_days(self) -> int | None:
+        """See DocumentFilter."""
+        return self.posted_within_days
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +122,20 @@ class TalentFilter(DocumentFilter):
     """Constraints on talents."""
 
     is_available: bool | None = None
+    joined_within_days: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_days("joinedWithinDays", self.joined_within_days)
+
+    @property
+    def within_days(self) -> int | None:
+        """See DocumentFilter."""
+        return self.joined_within_days
+
+
+def _check_days(name: str, days: int | None) -> None:
+    if days is not None and days < 0:
+        raise BadInputError(f"{name} must be 0 or more; got {days}")
 
 
 Filter = JobFilter | TalentFilter

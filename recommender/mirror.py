@@ -110,8 +110,8 @@ class Mirror:
             found -= self._with_ids(document_filter.exclude_ids)
             found -= self._skills.having_any(document_filter.skills.none)
             # Numeric clauses look only at what the postings left.
-            if isinstance(document_filter, JobFilter) and document_filter.posted_within_days is not None:
-                since_ms = as_of_ms - document_filter.posted_within_days * DAY_MS
+            if document_filter.within_days is not None:
+                since_ms = as_of_ms - document_filter.within_days * DAY_MS
                 found = self._keep(found, lambda kept: self._numbers["since_ms"].numbers(kept) >= since_ms)
             if document_filter.pay is not None:
                 pay = document_filter.pay

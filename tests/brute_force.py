@@ -58,6 +58,10 @@ def matches(document: Document, wanted: Filter, as_of_ms: int) -> bool:
         return False
     if isinstance(wanted, TalentFilter):
         assert isinstance(document, Talent)
+        if wanted.joined_within_days is not None:
+            oldest = as_of_ms - wanted.joined_within_days * DAY_MS
+            if document.created_at_ms is None or document.created_at_ms < oldest:
+                return False
         return wanted.is_available is None or document.is_available == wanted.is_available
     assert isinstance(document, Job)
     if document.status not in (wanted.statuses or (JobStatus.OPEN,)):
@@ -329,7 +333,7 @@ def filters_of(draw: st.DrawFn, kind: Kind) -> Filter:
             "statuses": few(list(JobStatus)),
         }
     else:
-        clauses["is_available"] = maybe([True, False])
+        clauses |= {"is_available": maybe([True, False]), "joined_within_days": maybe([0, 1, 7])}
     chosen = draw(st.lists(st.sampled_from(sorted(clauses)), max_size=3, unique=True))
     build: Any = JobFilter if kind is Kind.JOB else TalentFilter
     return build(**{name: draw(clauses[name]) for name in chosen})  # type: ignore[no-any-return]

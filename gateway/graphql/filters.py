@@ -166,6 +166,9 @@ class TalentFilter:
     )
     levels: list[Level] | None = strawberry.field(default=UNSET, description="Of one of these, e.g. `[EXPERT]`.")
     is_available: bool | None = strawberry.field(default=UNSET, description="Available or not, e.g. `true`.")
+    joined_within_days: int | None = strawberry.field(
+        default=UNSET, description="Joined (`createdAt`) in the last so many days, e.g. `30`."
+    )
     hourly_rate: RateFilter | None = strawberry.field(
         default=UNSET, description='By rate, e.g. `{ currency: "USD", max: "80" }`.'
     )
@@ -182,9 +185,6 @@ def job_filter(given_filter: JobFilter | None, *, of_client: str | None = None) 
     chosen = given(given_filter)
     if chosen is None:
         return domain.JobFilter(client_ids=(of_client,) if of_client is not None else ())
-    days = given(chosen.posted_within_days)
-    if days is not None and days > MAX_DAYS:
-        raise BadInputError(f"postedWithinDays must be between 0 and {MAX_DAYS}; got {days}")
     ids = _ids(chosen.ids, "filter.ids")
     clients = _ids(chosen.client_ids, "filter.clientIds") or ()
     if of_client is not None:
@@ -196,7 +196,7 @@ def job_filter(given_filter: JobFilter | None, *, of_client: str | None = None) 
         client_ids=clients,
         pay=chosen.budget.to_domain() if chosen.budget else None,
         is_remote=given(chosen.is_remote),
-        posted_within_days=days,
+        posted_within_days=_days(chosen.posted_within_days, "postedWithinDays"),
         statuses=tuple(given(chosen.statuses) or ()),
     )
 
@@ -211,7 +211,15 @@ def talent_filter(given_filter: TalentFilter | None) -> domain.TalentFilter:
         ids=_ids(chosen.ids, "filter.ids"),
         pay=chosen.hourly_rate.to_domain() if chosen.hourly_rate else None,
         is_available=given(chosen.is_available),
+        joined_within_days=_days(chosen.joined_within_days, "joinedWithinDays"),
     )
+
+
+def _days(days: int | None, name: str) -> int | None:
+    days = given(days)
+    if days is not None and days > MAX_DAYS:
+        raise BadInputError(f"{name} must be between 0 and {MAX_DAYS}; got {days}")
+    return days
 
 
 def _shared(chosen: JobFilter | TalentFilter) -> dict[str, Any]:

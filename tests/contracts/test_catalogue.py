@@ -717,3 +717,8 @@ async def test_posted_within_days_counts_back_from_the_moment_of_the_call(store:
     (today,) = await store.matching(JOB, [(wanted(1), None)], NOW_MS)
     (tomorrow,) = await store.matching(JOB, [(wanted(1), None)], NOW_MS + 1)
     assert (list(today), list(tomorrow)) == ([1], [])
+    await store.upsert(TALENT, [patch("t", created_at_ms=NOW_MS - DAY_MS), patch("u")])
+    joined = TalentFilter(joined_within_days=1)
+    (today,) = await store.matching(TALENT, [(joined, None)], NOW_MS)
+    (tomorrow,) = await store.matching(TALENT, [(joined, None)], NOW_MS + 1)
+    assert (list(today), list(tomorrow)) == ([1], [])

@@ -71,6 +71,7 @@ class Known(graphql.Visitor):
         "maxPerClient": 10,
         "mutualWeight": 1,
         "postedWithinDays": 365,
+        "joinedWithinDays": 365,
     }
 
     def enter_argument(self, node: ArgumentNode, *_: Any) -> Any:

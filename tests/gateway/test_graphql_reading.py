@@ -328,6 +328,8 @@ BAD_FILTERS = {
     'jobs(filter: { attributes: [{ name: "" }] })': "1 to 256 characters",
     "jobs(filter: { postedWithinDays: -1 })": "0 or more",
     "jobs(filter: { postedWithinDays: 40000 })": "between 0 and 36500",
+    "talents(filter: { joinedWithinDays: -1 })": "0 or more",
+    "talents(filter: { joinedWithinDays: 40000 })": "between 0 and 36500",
     'jobs(filter: { ids: [""] })': "1 to 256 bytes",
     "jobs(filter: { levels: [WIZARD] })": "WIZARD",
     "recommendedJobs(subject: { profile: {} }, options: { mutualWeight: 10.5 })": "between 0 and 10",

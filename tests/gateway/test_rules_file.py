@@ -42,6 +42,7 @@ budget = { type = "hourly", currency = "usd", min = 10, max = 20.5, includeUnkno
 attributes = [{ name = "visa", in = ["no"] }, { name = "rating", min = 1, max = 4.5 }]
 [rule.for]
 isAvailable = true
+joinedWithinDays = 60
 hourlyRate = { currency = "EUR", max = 90 }
 
 [[rule]]
@@ -91,7 +92,7 @@ def test_everything_that_can_be_written(tmp_path: Path) -> None:
                 pay=PayFilter("USD", 10.0, 20.5, True, BudgetType.HOURLY),
                 attributes=(AttributeFilter("visa", ("no",)), AttributeFilter("rating", (), 1.0, 4.5)),
             ),
-            subjects=TalentFilter(is_available=True, pay=PayFilter("EUR", max=90.0)),
+            subjects=TalentFilter(is_available=True, joined_within_days=60, pay=PayFilter("EUR", max=90.0)),
             placements=("home", "mail"),
             from_ms=at("2026-03-01"),
             until_ms=at("2026-04-01"),  # a day is whole

@@ -89,6 +89,7 @@ def test_what_is_served_beyond_the_contract_is_optional_and_listed_here() -> Non
     assert len(backward) == 10
     assert extra - highlights - backward - limits == {
         "Query.rateLimit",
+        "TalentFilter.joinedWithinDays",
         "TalentInput.updatedAt",
         "JobInput.updatedAt",
         "WatchedSubject oneOf",

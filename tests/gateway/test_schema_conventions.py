@@ -119,7 +119,7 @@ def test_mutations_take_one_input_and_answer_with_their_errors() -> None:
 def test_both_sides_filter_and_count_alike() -> None:
     """What one side has beyond the other is what only its documents have."""
     talents, jobs = INPUTS["TalentFilter"].fields, INPUTS["JobFilter"].fields
-    assert talents.keys() - jobs.keys() == {"isAvailable", "hourlyRate"}
+    assert talents.keys() - jobs.keys() == {"isAvailable", "hourlyRate", "joinedWithinDays"}
     assert jobs.keys() - talents.keys() == {"clientIds", "isRemote", "budget", "postedWithinDays", "statuses"}
     assert {name: str(talents[name].type) for name in talents.keys() & jobs.keys()} == {
         name: str(jobs[name].type) for name in talents.keys() & jobs.keys()

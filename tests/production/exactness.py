@@ -100,7 +100,7 @@ def input_of(wanted: Filter) -> dict[str, Any]:
         else:
             found["budget"] = {**asked, "type": pay.budget_type.value}
     if isinstance(wanted, TalentFilter):
-        return found | {"isAvailable": wanted.is_available}
+        return found | {"isAvailable": wanted.is_available, "joinedWithinDays": wanted.joined_within_days}
     return found | {
         "clientIds": wanted.client_ids,
         "isRemote": wanted.is_remote,

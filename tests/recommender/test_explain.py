@@ -295,6 +295,7 @@ async def test_the_failing_clause_is_named_by_its_name_in_the_filter(
 async def test_the_clause_of_a_talents_filter_is_named() -> None:
     for wanted, clause in (
         (TalentFilter(is_available=False), "isAvailable"),
+        (TalentFilter(joined_within_days=3), "joinedWithinDays"),
         (TalentFilter(pay=PayFilter("USD", max=10)), "hourlyRate"),
     ):
         assert (await explain(world(), "t2", side=Side.CLIENT, talent_filter=wanted)).clause == clause

@@ -121,18 +121,20 @@ def clauses(
 
 def _of_kind(kind: Kind, wanted: Filter, as_of_ms: int) -> list[Body]:
     """The clauses of one kind alone; those of eligibility first, and expiry apart from them."""
+    found: list[Body] = []
+    if wanted.within_days is not None:
+        found.append({"range": {"since_ms": {"gte": as_of_ms - wanted.within_days * DAY_MS}}})
     if not isinstance(wanted, JobFilter):
-        asked = [] if wanted.is_available is None else [{"term": {"is_available": wanted.is_available}}]
-        return [{"term": {"is_available": True}}, *asked]
-    found = [_one_of("status", ["OPEN"])]
+        if wanted.is_available is not None:
+            found.append({"term": {"is_available": wanted.is_available}})
+        return [{"term": {"is_available": True}}, *found]
+    found.append(_one_of("status", ["OPEN"]))
     if wanted.statuses:
         found.append(_one_of("status", [status.value for status in wanted.statuses]))
     if wanted.client_ids:
         found.append(_one_of("client_id", wanted.client_ids))
     if wanted.is_remote is not None:
         found.append({"term": {"is_remote": wanted.is_remote}})
-    if wanted.posted_within_days is not None:
-        found.append({"range": {"since_ms": {"gte": as_of_ms - wanted.posted_within_days * DAY_MS}}})
     return found
 
 
