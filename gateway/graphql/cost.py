@@ -5,6 +5,7 @@ One pass that is linear in the document: a fragment's size is worked out once, h
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -26,12 +27,14 @@ from graphql import (
     VariableNode,
     get_named_type,
 )
+from graphql.utilities import value_from_ast_untyped
 
 from gateway.graphql.errors import request_error
 from gateway.graphql.inputs import MAX_PAGE
 from recommender.search import FacetField
 
 DEEPEST_LIST = 4  # steps into a variable, of which none is checked yet: the lists of an input lie within
+_UNSIZED = {"contributions": MAX_PAGE}  # lists that no argument sizes, whose rows lead to lists of their own
 MAX_OBJECTS = 50_000  # fifty lists of fifty rows, each row with its reasons and what these name
 
 
@@ -78,15 +81,12 @@ def _is_rows(node: FieldNode, parent: object) -> bool:
 
 
 def _defaults(operation: OperationDefinitionNode) -> dict[str, Any]:
-    """Numbers, and lists for their lengths."""
-    found: dict[str, Any] = {}
-    for definition in operation.variable_definitions or ():
-        match definition.default_value:
-            case IntValueNode(value=digits):
-                found[definition.variable.name.value] = int(digits)
-            case ListValueNode(values=values):
-                found[definition.variable.name.value] = list(values)
-    return found
+    """What the variables are that nobody sends."""
+    return {
+        definition.variable.name.value: value_from_ast_untyped(definition.default_value)
+        for definition in operation.variable_definitions or ()
+        if definition.default_value is not None
+    }
 
 
 class _Size(NamedTuple):
@@ -151,11 +151,11 @@ class _Sizes:
     def _rows(self, node: FieldNode, field: GraphQLField) -> int:
         """At most how many rows a field has; outside 1 to 100 the field itself refuses."""
         if "ids" in field.args:
-            return min(MAX_PAGE, self._longest(_argument(node, "ids")))
+            return min(MAX_PAGE, self._length(_argument(node, "ids")))
         if "representations" in field.args:
-            return self._longest(_argument(node, "representations"))
+            return self._length(_argument(node, "representations"))
         if "first" not in field.args:
-            return 1
+            return _UNSIZED.get(node.name.value, 1)
         return self._most(node, "first" if self._number(_argument(node, "last")) is None else "last")
 
     def _most(self, node: FieldNode, name: str) -> int:
@@ -165,17 +165,29 @@ class _Sizes:
 
     def _facets(self, node: FieldNode) -> int:
         attributes = _argument(node, "attributes")
-        return len(FacetField) + (0 if attributes is None else self._longest(attributes))
+        return len(FacetField) + (0 if attributes is None else self._length(attributes))
 
     def _number(self, argument: ValueNode | None) -> int | None:
         """The value of a whole number; None when there is none."""
         match argument:
             case IntValueNode(value=digits):
                 return int(digits)
-            case VariableNode(name=name) if isinstance(found := self._variables.get(name.value), int):
-                return found
+            case VariableNode(name=name):
+                found = self._variables.get(name.value)
+                # 100.0 is a whole number in JSON, and GraphQL takes it for an Int.
+                return int(found) if isinstance(found, int | float) and math.isfinite(found) else None
             case _:
                 return None
+
+    def _length(self, argument: ValueNode | None) -> int:
+        """How many there are in a list; what is none is taken for a list of itself."""
+        match argument:
+            case ListValueNode(values=values):
+                return len(values)
+            case VariableNode(name=name) if isinstance(found := self._variables.get(name.value), list):
+                return len(found)
+            case _:
+                return 1
 
     def _longest(self, argument: ValueNode | None) -> int:
         """The length of the longest list in an argument; one without a list is taken for a list of itself."""

@@ -8,6 +8,7 @@ import pytest
 from graphql import parse
 
 from gateway.graphql.cost import MAX_OBJECTS, actual_cost, requested_cost
+from gateway.graphql.federation import build_subgraph
 from gateway.graphql.schema import SCHEMA
 from tests.gateway.served_market import ServedMarket
 
@@ -27,6 +28,8 @@ def test_pages_multiply_by_their_size_and_facets_by_their_buckets() -> None:
     assert cost("{ jobs(first: 3, last: 5) { totalCount } }") == 1 + 5
     assert cost("query($n: Int = 7) { jobs(first: $n) { totalCount } }") == 1 + 7
     assert cost("query($n: Int = 7) { jobs(first: $n) { totalCount } }", n=2) == 1 + 2
+    assert cost("query($n: Int) { jobs(first: $n) { totalCount } }", n=70.0) == 1 + 70  # an Int in JSON
+    assert cost("query($n: Int) { jobs(last: $n) { totalCount } }", n=70.0) == 1 + 70
     assert cost('{ nodes(ids: ["a", "b"]) { id } }') == 2
     assert cost("query($ids: [ID!]!) { nodes(ids: $ids) { id } }", ids=["a"] * 200) == 100
     assert cost("{ jobs(first: 1) { facets(size: 10) { name buckets { value } } } }") == 2 + 6 * 11
@@ -41,6 +44,29 @@ def test_a_mutation_is_as_large_as_what_its_items_are_about() -> None:
     many = [{**event, "talentId": f"t{place}"} for place, event in enumerate(one_talent)]
     assert cost(text, events=one_talent) == 1 + 1 * (2 + 50)
     assert cost(text, events=many) == 1 + 500 * (2 + 50)
+
+
+def test_a_default_counts_like_what_is_sent() -> None:
+    events = ", ".join(
+        f'{{ eventId: "{n}", actor: TALENT, type: VIEW, talentId: "t{n}", jobId: "j" }}' for n in range(9)
+    )
+    text = f"""mutation($input: RecordEventsInput! = {{ events: [{events}] }}) {{ recordEvents(input: $input) {{
+                 talents {{ recommendedJobs(first: 50) {{ totalCount }} }} }} }}"""
+    assert cost(text) == 1 + 9 * (2 + 50)
+
+
+def test_what_a_score_consists_of_counts_with_the_lists_below_it() -> None:
+    text = """{ explain(talentId: "t1", jobId: "j1", side: TALENT) {
+                contributions { reason { jobs { similarJobs(first: 50) { totalCount } } } } } }"""
+    assert cost(text) == 1 + 100 * (1 + 1 + 1 + 51)
+
+
+def test_a_router_pays_for_every_key() -> None:
+    subgraph = build_subgraph("Talent.id,Job.id", "Tandem").schema._schema
+    text = """query($keys: [_Any!]!) { _entities(representations: $keys) { ... on Talent {
+                recommendedJobs(first: 50) { totalCount } } } }"""
+    keys = [{"__typename": "Talent", "id": str(number), "talentId": "t", "jobId": "j"} for number in range(100)]
+    assert requested_cost(subgraph, parse(text), None, {"keys": keys}) == 100 * (1 + 51)
 
 
 def test_a_deep_variable_is_no_reason_to_fail() -> None:
