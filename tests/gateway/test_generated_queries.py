@@ -162,4 +162,5 @@ def test_a_generated_operation_is_answered(kind: str, tmp_path: Path) -> None:
         runner.run(close_market(market))
     # What a long run is for; pytest shows it with -s, and for a failure.
     print(f"\n{kind}, seed {SEED}, {QUERIES} operations: {dict(seen.most_common())}")  # noqa: T201
-    assert seen["no error"] > 0
+    # A short run of wrong ones may hold none that is right by chance.
+    assert seen["no error"] > 0 or (kind.startswith("wrong") and sum(seen.values()) > 0)
