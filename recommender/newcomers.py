@@ -88,19 +88,18 @@ class Newcomers:
         return until > 0 and (bool(self._waiting) or mirror.revision != self._revision)
 
     def wanted(self, mirror: Mirror) -> list[int]:
-        """Ordinals whose documents are to be read now, the newest first; `take` is to follow."""
+        """Ordinals whose documents are to be read now, the newest first; those that `take` does not get come again."""
         revision = mirror.revision
         changed = mirror.changed_since(self._revision)
         changed.remove_range(0, self._side.descriptions.until + 1)
         self._waiting |= changed
         self._revision = revision
-        wanted = [self._waiting[-place] for place in range(1, min(READ_AT_ONCE, len(self._waiting)) + 1)]
-        self._waiting -= BitMap(wanted)
-        return wanted
+        return [self._waiting[-place] for place in range(1, min(READ_AT_ONCE, len(self._waiting)) + 1)]
 
     def take(self, ordinals: Sequence[int], documents: Sequence[Document | None]) -> None:
         """Take in what the documents say; None is one that is gone. `rows` is another afterwards."""
         there = [document for document in documents if document is not None]
+        self._waiting -= BitMap(ordinals)
         for ordinal in ordinals:
             self._said.pop(ordinal, None)
         likeness = described_by(self._side, self.holders, [features_of(document) for document in there])

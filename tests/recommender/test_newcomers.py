@@ -15,6 +15,7 @@ from gateway.adapters.memory.cache import MemoryCache
 from recommender.batch import lists_for_everyone
 from recommender.documents import Document, Job, Kind, Side, Talent
 from recommender.eligibility import Exclude
+from recommender.errors import UnavailableError
 from recommender.events import Event, EventType
 from recommender.features import FeatureTable
 from recommender.filters import JobFilter, TalentFilter
@@ -144,6 +145,22 @@ async def test_a_newcomer_is_read_once_and_again_when_it_changes() -> None:
     assert of[0] > of[1]
     own.catalogue.remove(Kind.JOB, 501)
     assert "j501" not in {item.id for item in (await page(own.recommender, jobs_for())).items}
+
+
+async def test_a_newcomer_whose_document_could_not_be_read_is_read_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = world()
+    await page(own.recommender, jobs_for())
+    own.catalogue.put(job(501, title=trade_of(1)))
+
+    async def unavailable(*_: object, **__: object) -> list[Document | None]:
+        raise UnavailableError("catalogue", "it is down")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(own.catalogue, "get_many", unavailable)
+        (answer,) = await own.recommender.lists([jobs_for()])
+        assert isinstance(answer, UnavailableError)
+    found = await page(own.recommender, jobs_for())
+    assert next(item.score for item in found.items if item.id == "j501") > 0
 
 
 async def test_a_list_that_is_paged_keeps_its_order_when_a_newcomer_is_edited() -> None:
