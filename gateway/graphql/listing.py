@@ -105,9 +105,14 @@ async def search_talents(
     request, digest = _request(context, Kind.TALENT, talent_filter(given_filter), query, sort, window)
     page, documents = await _search(context, Kind.TALENT, request)
     nodes = [talent_from(document) for _, document in documents]
-    cursors = _cursors(page, [place for place, _ in documents], digest, context.now_ms)
-    edges = [TalentEdge(query=request.text, cursor=c, node=node) for c, node in zip(cursors, nodes, strict=True)]
-    return TalentConnection(edges=edges, nodes=nodes, **_rest(request, page, cursors))
+    cursors = _cursors(page, digest, context.now_ms)
+    edges = [
+        TalentEdge(query=request.text, cursor=cursors[place], node=node)
+        for (place, _), node in zip(documents, nodes, strict=True)
+    ]
+    return TalentConnection(
+        edges=edges, nodes=nodes, **_rest(request, page, [edge.cursor for edge in edges] or cursors)
+    )
 
 
 async def search_jobs(
@@ -124,9 +129,12 @@ async def search_jobs(
     request, digest = _request(context, Kind.JOB, domain_filter, query, sort, window)
     page, documents = await _search(context, Kind.JOB, request)
     nodes = [job_from(document) for _, document in documents]
-    cursors = _cursors(page, [place for place, _ in documents], digest, context.now_ms)
-    edges = [JobEdge(query=request.text, cursor=c, node=node) for c, node in zip(cursors, nodes, strict=True)]
-    return JobConnection(edges=edges, nodes=nodes, **_rest(request, page, cursors))
+    cursors = _cursors(page, digest, context.now_ms)
+    edges = [
+        JobEdge(query=request.text, cursor=cursors[place], node=node)
+        for (place, _), node in zip(documents, nodes, strict=True)
+    ]
+    return JobConnection(edges=edges, nodes=nodes, **_rest(request, page, [edge.cursor for edge in edges] or cursors))
 
 
 async def jobs_of_client(
@@ -163,11 +171,12 @@ async def _search(context: Context, kind: Kind, request: SearchRequest) -> tuple
     return page, [(place, document) for place, document in enumerate(documents) if document is not None]
 
 
-def _cursors(page: SearchPage, places: Sequence[int], digest: str, now_ms: int) -> list[str]:
-    return [encode_search(SearchCursor(page.positions[place], digest), now_ms) for place in places]
+def _cursors(page: SearchPage, digest: str, now_ms: int) -> list[str]:
+    return [encode_search(SearchCursor(position, digest), now_ms) for position in page.positions]
 
 
 def _rest(request: SearchRequest, page: SearchPage, cursors: Sequence[str]) -> dict[str, Any]:
+    """cursors: of what is shown; a page of which nothing is left to show still says where the next one begins."""
     return {
         "request": request,
         "page_info": PageInfo(

@@ -331,6 +331,8 @@ def _row(page: RankedPage, item: RankedItem) -> dict[str, Any]:
 
 
 def _rest(context: Context, page: RankedPage, items: Sequence[RankedItem]) -> dict[str, Any]:
+    """items: those that are shown; a page of which nothing is left to show still says where the next one begins."""
+    items = items or page.items
     return {
         "page": page,
         "page_info": PageInfo(

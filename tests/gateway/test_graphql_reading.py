@@ -519,6 +519,32 @@ async def test_a_job_that_closed_after_the_list_was_made_is_not_shown(market: Se
     assert [edge["rank"] for edge in data["talent"]["recommendedJobs"]["edges"]] == [2, 3]
 
 
+@pytest.mark.parametrize(
+    "rows", ["jobs(first: 2, after: $after)", "recommendedJobs(subject: $who, first: 2, after: $after)"]
+)
+async def test_a_page_whose_documents_all_went_still_leads_to_the_next(market: ServedMarket, rows: str) -> None:
+    subject = "$who: TalentSubject!, " if "$who" in rows else ""
+    query = f"query({subject}$after: String) {{ {rows} {{ nodes {{ jobId }} pageInfo {{ hasNextPage endCursor }} }} }}"
+    who = {"who": {"talentId": "t1"}} if subject else {}
+
+    async def page(after: str | None) -> Any:
+        (connection,) = (await market.data(query, {**who, "after": after})).values()
+        return connection
+
+    second = (await page((await page(None))["pageInfo"]["endCursor"]))["nodes"]
+    original = market.catalogue._port.get_many
+
+    async def gone(kind: Kind, ordinals: Any = (), ids: Any = ()) -> Any:
+        return [None if ordinals and kind is Kind.JOB else found for found in await original(kind, ordinals, ids)]
+
+    market.catalogue._port.get_many = gone
+    first = await page(None)
+    market.catalogue._port.get_many = original
+
+    assert (first["nodes"], first["pageInfo"]["hasNextPage"]) == ([], True)
+    assert (await page(first["pageInfo"]["endCursor"]))["nodes"] == second
+
+
 async def test_a_store_that_is_down_nulls_its_field_alone(market: ServedMarket) -> None:
     market.events.failing["history"] = UnavailableError("event log")
     answer = await market.ask('{ talent(talentId: "t1") { title interactions { nodes { eventId } } } }')
