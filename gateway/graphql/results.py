@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 from graphql import GraphQLError
+from strawberry.schema.exceptions import CannotGetOperationTypeError
 from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 
@@ -21,7 +22,8 @@ async def finished_stream(results: AsyncIterator[ExecutionResult], request_id: s
     """Every result of an operation, finished; closes what it reads when it is closed."""
     try:
         async for result in results:
-            yield finished(result, request_id)
+            names_none = any(isinstance(e.original_error, CannotGetOperationTypeError) for e in result.errors or ())
+            yield finished(no_such_operation() if names_none else result, request_id)
     except GraphQLError as error:  # a text that cannot be parsed: Strawberry answers it in a request, not in a stream
         yield finished(PreExecutionError(data=None, errors=[error]), request_id)
     finally:

@@ -335,14 +335,28 @@ async def test_a_stream_of_server_sent_events_tells_the_same(market: ServedMarke
     assert json.loads(data.removeprefix("data: "))["data"]["recommendationsChanged"]["cause"] == "EVENTS"
 
 
-async def test_a_text_that_cannot_be_parsed_is_an_error_of_its_stream(market: ServedMarket) -> None:
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("{", "GRAPHQL_PARSE_FAILED"),
+        ("fragment A on Query { viewer { roles } }", "BAD_REQUEST"),
+        ("query A { viewer { roles } }", "BAD_REQUEST"),
+        ("query A { viewer { roles } } query C { viewer { roles } }", "BAD_REQUEST"),
+    ],
+)
+async def test_what_cannot_be_run_is_an_error_of_its_stream_as_it_is_of_a_request(
+    market: ServedMarket, query: str, code: str
+) -> None:
+    body = {"query": query, "operationName": "B"}
     async with served(market) as address, httpx.AsyncClient(timeout=SOON) as client:
+        plain = await client.post(f"http://{address}/graphql", json=body)
         headers = {"Accept": "text/event-stream"}
-        response = await client.post(f"http://{address}/graphql", json={"query": "{"}, headers=headers)
+        response = await client.post(f"http://{address}/graphql", json=body, headers=headers)
 
-    assert response.text.startswith("event: next")
-    assert '"GRAPHQL_PARSE_FAILED"' in response.text
-    assert "event: complete" in response.text
+    name, data, *rest = response.text.splitlines()
+    assert (name, rest[1]) == ("event: next", "event: complete")
+    assert json.loads(data.removeprefix("data: ")) == plain.json()
+    assert plain.json()["errors"][0]["extensions"] == {"code": code}
 
 
 async def test_a_mutation_is_not_run_by_get_over_a_stream(market: ServedMarket) -> None:
