@@ -50,12 +50,12 @@ async def test_a_page_of_fifty_talents_takes_as_few_round_trips_as_one_of_five(s
             for talents in (5, 50):
                 stack.cache.command("FLUSHALL")
                 computed, cached = [await trips(query_of(talents), talents) for _ in range(2)]
-                # One look-up of documents more when the cache does not answer in time.
-                assert computed[0] <= Counter(_msearch=6)
+                # Five, and look-ups of documents for which the cache does not answer in time.
+                assert computed[0] <= Counter(_msearch=8)
                 assert computed[1] == Counter(EVALSHA=1)
                 # One script more: what a process made just now it puts there again after the flush.
                 assert computed[2] <= Counter(MGET=2, EVALSHA=4)
-                assert cached[0] <= Counter(_msearch=6)
+                assert cached[0] <= Counter(_msearch=8)
                 assert cached[1] == Counter(EVALSHA=1)
                 assert cached[2] <= Counter(MGET=2, EVALSHA=3)
         replica.stop()
