@@ -38,6 +38,7 @@ def main(
     hyper = Hyperparameters(factors=width, regularization=1.0, alpha=5.0)
     _ = side.gram
     page = rng.integers(0, rows, PAGE).astype(np.int32)
+    of_page = factors[page].astype(np.float64)
     print(f"{rows:,} items, {width} factors, {NEIGHBOURS} neighbours each, a page of {PAGE}; CPU ms")
     print(f"{'history':>8}  {'shares':>8}  {'effects':>8}  {'ratio':>6}")
     for length in (5, 20, 100, 500, 2_000):
@@ -45,10 +46,11 @@ def main(
         interest = Interest(acted, rng.choice([1.0, 3.0, 5.0, -1.0], length), rng.standard_normal(width))
 
         def by_share(interest: Interest = interest) -> None:
-            shares(interest, side, hyper, page) + neighbour_shares(interest, side, 2.0, page)
+            shares(interest, side, hyper, of_page) + neighbour_shares(interest, side, 2.0, page)
 
         def by_effect(interest: Interest = interest) -> None:
-            effects(interest, side, hyper, page) + neighbour_effects(interest, side, 2.0, page)
+            near = neighbour_effects(interest, neighbour_shares(interest, side, 2.0, page))
+            effects(interest, side, hyper, of_page) + near
 
         with threadpool_limits(limits=1, user_api="blas"):
             mere, exact = best_ms(by_share, repeats), best_ms(by_effect, repeats)

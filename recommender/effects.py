@@ -12,32 +12,30 @@ import numpy.typing as npt
 
 from recommender.interest import Interest, normal_matrix
 from recommender.model import Hyperparameters, Side
-from recommender.neighbours import neighbour_shares
-from recommender.scoring import Rows, Scores
+from recommender.scoring import Scores
 
 
-def effects(interest: Interest, side: Side, hyper: Hyperparameters, rows: Rows) -> npt.NDArray[np.float64]:
+def effects(
+    interest: Interest, side: Side, hyper: Hyperparameters, factors: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
     """score(with) − score(without) of each item, by the fold-in, for each acted-on item left out by itself.
 
-    Shapes: (items, acted-on items) for rows (items,) of the same side, -1 for an item without a row: zeros.
+    Shapes: (items, acted-on items) for factors (items, width).
     The other items keep their weights. With x = A⁻¹b and A = B + e·yyᵀ, b = a + cp·y, where B and a are without the
     item, Sherman and Morrison's formula for B⁻¹ gives x − B⁻¹a = A⁻¹y · (cp − e·y·x) / (1 − e·yᵀA⁻¹y): one solve for
     all of them. The denominator is 1 / (1 + e·yᵀB⁻¹y), so above 0. What a description lends is in x and b as well, and
     grows when one of n preferred items is left out: from prior / (prior + n) to prior / (prior + n − 1).
     """
-    known = np.flatnonzero(rows >= 0)
-    answer = np.zeros((len(rows), len(interest.rows)))
-    if len(known) and len(interest.rows):
-        acted = side.factors[interest.rows].astype(np.float64)
-        excess = hyper.alpha * np.abs(interest.weights)
-        normal = normal_matrix(interest, side, hyper)
-        solved = np.linalg.solve(normal, acted.T)
-        remaining: Scores = 1.0 - excess * np.einsum("ij,ji->i", acted, solved)
-        pulled = np.where(interest.weights > 0, 1.0 + excess, 0.0) - excess * (acted @ interest.vector)
-        lost = solved * (pulled / remaining)
-        if hyper.prior > 0:
-            lost -= _grown(interest, acted, excess, solved, remaining, normal, hyper.prior)
-        answer[known] = side.factors[rows[known]].astype(np.float64) @ lost
+    acted = side.factors[interest.rows].astype(np.float64)
+    excess = hyper.alpha * np.abs(interest.weights)
+    normal = normal_matrix(interest, side, hyper)
+    solved = np.linalg.solve(normal, acted.T)
+    remaining: Scores = 1.0 - excess * np.einsum("ij,ji->i", acted, solved)
+    pulled = np.where(interest.weights > 0, 1.0 + excess, 0.0) - excess * (acted @ interest.vector)
+    lost = solved * (pulled / remaining)
+    if hyper.prior > 0:
+        lost -= _grown(interest, acted, excess, solved, remaining, normal, hyper.prior)
+    answer: npt.NDArray[np.float64] = factors @ lost
     return answer
 
 
@@ -64,9 +62,11 @@ def _grown(
     return added
 
 
-def neighbour_effects(interest: Interest, side: Side, weight: float, rows: Rows) -> npt.NDArray[np.float64]:
-    """The same of the neighbour sum. Without one of n preferred items each of the others says 1/√(n − 1)."""
-    shares = neighbour_shares(interest, side, weight, rows)
+def neighbour_effects(interest: Interest, shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The same of the neighbour sum. Without one of n preferred items each of the others says 1/√(n − 1).
+
+    shares: of the neighbour sum, see `neighbours.neighbour_shares`.
+    """
     preferred = interest.weights > 0
     count = int(np.count_nonzero(preferred))
     total: Scores = shares.sum(axis=1, keepdims=True)

@@ -147,7 +147,7 @@ def _by_acted_on(
     left: dict[str, float] = defaultdict(float)
     for name, added in zip(terms.names, contributions(terms, ordinals), strict=True):
         left[name] += float(added[0])
-    for ground in grounds_of(draft.known_snapshot, draft.loaded, kind):
+    for ground in grounds_of(draft.known_snapshot, draft.loaded, kind, draft.newcomers):
         by_term, lost = ground.shares(ordinals), ground.effects(ordinals)[0]
         for name, shares in by_term.items():
             left[name] -= float(shares[0].sum())

@@ -31,7 +31,7 @@ LIKELY: Final = 10.0  # a talent acts on one job in some thousand: ten times tha
 NAMED_AT_MOST: Final = 5  # acted-on items that are tried for a reason, best first: some are not for telling
 
 # Terms that are the sum of what acted-on items give, and of what a description lends the subject.
-BY_ACTED_ON: Final = frozenset({"interest", "neighbours"})
+BY_ACTED_ON: Final = frozenset({"interest", "neighbours", "content"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,13 +72,15 @@ class FetchedDocuments:
 class Ground:
     """One interest behind a score, and what it was solved against.
 
-    signal: what its contributions are called, `<signal>:<id>` for those of one acted-on item.
+    signal: what its contributions are called, `<signal>:<id>` for those of one acted-on item. newcomers: items that
+    came after the model.
     """
 
     signal: str
     interest: Interest
     loaded: LoadedSide
     hyper: Hyperparameters
+    newcomers: NewRows | None = None
 
     @property
     def acted(self) -> Ordinals:
@@ -87,23 +89,39 @@ class Ground:
 
     def shares(self, items: Ordinals) -> dict[str, npt.NDArray[np.float64]]:
         """How much of each item's score comes from each acted-on item, by term. Shapes (items, acted-on items)."""
-        rows = self.loaded.side.rows(items)
-        parts = {"interest": self.loaded.history_weight * shares(self.interest, self.loaded.side, self.hyper, rows)}
-        if self.loaded.has_neighbours:
-            near = neighbour_shares(self.interest, self.loaded.side, self.loaded.neighbour_weight, rows)
-            parts["neighbours"] = near
-        return parts
+        (known, near), (lent, alike) = self._of_known(items), self._of_newcomers(items)
+        side, weight = self.loaded.side, self.loaded.history_weight
+        return {
+            "interest": weight * shares(self.interest, side, self.hyper, known),
+            "neighbours": near,
+            "content": weight * shares(self.interest, side, self.hyper, lent) + alike,
+        }
 
     def effects(self, items: Ordinals) -> npt.NDArray[np.float64]:
         """What each item's score would lose without each acted-on item; of the same shape. See effects.effects."""
-        rows = self.loaded.side.rows(items)
-        lost = self.loaded.history_weight * effects(self.interest, self.loaded.side, self.hyper, rows)
-        if self.loaded.has_neighbours:
-            lost += neighbour_effects(self.interest, self.loaded.side, self.loaded.neighbour_weight, rows)
-        return lost
+        (known, near), (lent, alike) = self._of_known(items), self._of_newcomers(items)
+        lost = self.loaded.history_weight * effects(self.interest, self.loaded.side, self.hyper, known + lent)
+        return lost + neighbour_effects(self.interest, near + alike)
+
+    def _of_known(self, items: Ordinals) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """The factors of items that have a row, and the shares of their neighbour sums; zeros for the others."""
+        side, weight = self.loaded.side, self.loaded.neighbour_weight
+        return side.factors_of(items), neighbour_shares(self.interest, side, weight, side.rows(items))
+
+    def _of_newcomers(self, items: Ordinals) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """The same of items that came after the model."""
+        newcomers, weight = self.newcomers, self.loaded.history_weight
+        lent = np.zeros((len(items), self.loaded.side.factors.shape[1]))
+        if newcomers is None:
+            return lent, np.zeros((len(items), len(self.interest.rows)))
+        if weight > 0:
+            lent = newcomers.lent_to(items, "interest")
+        return lent, newcomers.neighbour_shares(self.interest, self.loaded.alike_weight, items)
 
 
-def grounds_of(snapshot: Snapshot, loaded: LoadedModel, item_kind: Kind) -> list[Ground]:
+def grounds_of(
+    snapshot: Snapshot, loaded: LoadedModel, item_kind: Kind, newcomers: NewRows | None = None
+) -> list[Ground]:
     """The interests behind a list's score that came of something acted on; none for one by content or likeness.
 
     What the others want of the subject is none: what they acted on is not told to it, only how much all of it counts.
@@ -111,7 +129,7 @@ def grounds_of(snapshot: Snapshot, loaded: LoadedModel, item_kind: Kind) -> list
     interest, listed = snapshot.interest, loaded.lists_of(item_kind)
     if interest is None or not len(interest.rows) or not (listed.history_weight > 0 or listed.has_neighbours):
         return []
-    return [Ground("history", interest, listed, loaded.model.own(item_kind).hyperparameters)]
+    return [Ground("history", interest, listed, loaded.model.own(item_kind).hyperparameters, newcomers)]
 
 
 Naming = list[tuple[int, str]]  # ordinals of acted-on items and the sentences that may name them, best first
@@ -128,7 +146,8 @@ def told(requests: Sequence[tuple[RankedPage, RankedItem]]) -> list[Naming]:
         by_page[id(page)].append(place)
     for places in by_page.values():
         context: ListContext = requests[places[0]][0].context
-        grounds = grounds_of(context.snapshot, context.loaded, context.query.item_kind)
+        newcomers = context.snapshot.newcomers
+        grounds = grounds_of(context.snapshot, context.loaded, context.query.item_kind, newcomers)
         if not grounds:
             continue
         items = np.array([requests[place][1].ordinal for place in places], dtype=np.uint32)
@@ -140,7 +159,7 @@ def told(requests: Sequence[tuple[RankedPage, RankedItem]]) -> list[Naming]:
         loaded = context.loaded.lists_of(context.query.item_kind)
         prior = score(Terms(loaded.side, bias=loaded.prior), items)
         if context.snapshot.interest is not None:
-            lost[score(loaded.terms_of(context.snapshot.interest), items) - prior <= prior] = 0.0
+            lost[score(loaded.terms_of(context.snapshot.interest, newcomers), items) - prior <= prior] = 0.0
         sentences = _sentences(context, context.mirror.ids_of(acted))
         for place, values in zip(places, lost, strict=True):
             own = requests[place][1].ordinal  # that one was viewed is no reason to recommend it
@@ -173,7 +192,9 @@ def acted_on(
             yield ActedOn(sentence, subject, document)
 
 
-def mutual_logits(interest: Interest, loaded: LoadedModel, item_kind: Kind, ordinals: Ordinals) -> Scores | None:
+def mutual_logits(
+    interest: Interest, loaded: LoadedModel, item_kind: Kind, newcomers: NewRows | None, ordinals: Ordinals
+) -> Scores | None:
     """By how much the others' interest raises the log-odds that they act on each item above those of a pair of which
     it knows nothing; None where it does not count."""
     listed = loaded.lists_of(item_kind)
@@ -181,7 +202,9 @@ def mutual_logits(interest: Interest, loaded: LoadedModel, item_kind: Kind, ordi
     if not products:
         return None
     slope, _ = loaded.model.own(item_kind).hyperparameters.calibration_of(item_kind)
-    logits: Scores = slope / interest.mutual_weight * score(Terms(listed.side, dense=products), ordinals)
+    of_newcomers = () if newcomers is None else (newcomers.products(products),)
+    terms = Terms(listed.side, dense=products, sparse=of_newcomers)
+    logits: Scores = slope / interest.mutual_weight * score(terms, ordinals)
     return logits
 
 
@@ -195,7 +218,7 @@ def probabilities(
     item = np.array([ordinal], dtype=np.uint32)
     alone = loaded.lists_of(item_kind).terms_of(replace(interest, mutual=None), newcomers)
     own = float(sigmoid(slope * score(alone, item) + intercept)[0])
-    logits, mutual = mutual_logits(interest, loaded, item_kind, item), loaded.model.mutual(item_kind)
+    logits, mutual = mutual_logits(interest, loaded, item_kind, newcomers, item), loaded.model.mutual(item_kind)
     if logits is None or mutual is None:
         return own, None
     return own, float(sigmoid(logits + mutual.hyperparameters.calibration_of(item_kind)[1])[0])
@@ -207,7 +230,7 @@ def is_likely(context: ListContext, ordinals: Ordinals) -> list[bool]:
     interest, query = context.snapshot.interest, context.query
     if interest is None or query.mode is Mode.SIMILAR:
         return [False] * len(ordinals)
-    logits = mutual_logits(interest, context.loaded, query.item_kind, ordinals)
+    logits = mutual_logits(interest, context.loaded, query.item_kind, context.snapshot.newcomers, ordinals)
     return [False] * len(ordinals) if logits is None else (logits >= log(LIKELY)).tolist()
 
 

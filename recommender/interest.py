@@ -49,8 +49,9 @@ class Interest:
 
     @property
     def is_silent(self) -> bool:
-        """Whether no history prefers anything that the model knows."""
-        return not bool(self.vector.any()) and (self.mutual is None or self.mutual.is_silent)
+        """Whether neither a history nor what is known of who asks prefers anything that the model knows."""
+        says = bool(self.vector.any()) or bool(self.suited.any())
+        return not says and (self.mutual is None or not bool(self.mutual.vector.any()))
 
 
 def decay_reference_ms(manifest: Manifest, history: Sequence[Event]) -> int | None:
@@ -178,21 +179,20 @@ def _fold_in_each(
     return vectors
 
 
-def shares(interest: Interest, side: Side, hyper: Hyperparameters, rows: Rows) -> npt.NDArray[np.float64]:
+def shares(
+    interest: Interest, side: Side, hyper: Hyperparameters, factors: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
     """How much of each item's score comes from each acted-on item; a line sums to the item's dense score.
 
-    Shapes: (items, acted-on items) for rows (items,) of the same side, -1 for an item without a row: zeros.
+    Shapes: (items, acted-on items) for factors (items, width).
     Where a description speaks too, what is left of the score is its share.
     The fold-in is linear in what was preferred: x = A⁻¹ Σ cᵢpᵢyᵢ, so x·y = Σ cᵢpᵢ (yᵢ · A⁻¹y), with the same normal
     matrix A as `als.fold_in`. Items that were turned down have p = 0 and so no share of their own.
     """
-    known = np.flatnonzero(rows >= 0)
-    answer = np.zeros((len(rows), len(interest.rows)))
-    if len(known) and len(interest.rows):
-        acted = side.factors[interest.rows].astype(np.float64)
-        excess = hyper.alpha * np.abs(interest.weights)
-        solved = np.linalg.solve(normal_matrix(interest, side, hyper), side.factors[rows[known]].astype(np.float64).T)
-        answer[known] = (acted @ solved).T * np.where(interest.weights > 0, 1 + excess, 0.0)
+    acted = side.factors[interest.rows].astype(np.float64)
+    excess = hyper.alpha * np.abs(interest.weights)
+    solved = np.linalg.solve(normal_matrix(interest, side, hyper), factors.T)
+    answer: npt.NDArray[np.float64] = (acted @ solved).T * np.where(interest.weights > 0, 1 + excess, 0.0)
     return answer
 
 

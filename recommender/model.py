@@ -180,6 +180,13 @@ class Side:
             found[rows >= 0] = self.lent[rows[rows >= 0]]
         return found
 
+    def factors_of(self, ordinals: npt.NDArray[np.uint32]) -> npt.NDArray[np.float64]:
+        """The factors of each ordinal, zeros for one that the model has not seen. Shape (ordinals, width)."""
+        rows = self.rows(ordinals)
+        found = np.zeros((len(rows), self.factors.shape[1]))
+        found[rows >= 0] = self.factors[rows[rows >= 0]]
+        return found
+
     def rows(self, ordinals: npt.NDArray[np.uint32]) -> npt.NDArray[np.int32]:
         """Row of each ordinal, -1 for one that the model has not seen."""
         table = self._row_of

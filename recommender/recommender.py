@@ -508,9 +508,10 @@ class Recommender:
             draft.snapshot = replace(draft.known_snapshot, prefix=prefix)
 
     def _page(self, draft: Draft, total: int, ordinals: Sequence[int], scores: Sequence[float]) -> RankedPage:
-        query, pins, snapshot = draft.query, draft.pins, draft.known_snapshot
+        query, pins = draft.query, draft.pins
+        snapshot = replace(draft.known_snapshot, newcomers=draft.newcomers)
         digest = position_digest(query, snapshot)
-        self._snapshots.put(pins, digest, replace(snapshot, newcomers=draft.newcomers))
+        self._snapshots.put(pins, digest, snapshot)
         prefix_recall = None if snapshot.prefix is None else snapshot.prefix.recall
         recall = min((one for one in (draft.recall, prefix_recall) if one is not None), default=None)
         has_next, ordinals = len(ordinals) > query.first, ordinals[: query.first]

@@ -50,10 +50,11 @@ class LoadedSide:
 
         newcomers: items without a row that have a score all the same.
         """
+        products = self.dense_of(interest)
         near = [neighbour_term(interest, self.side, self.neighbour_weight)] if self.has_neighbours else []
         if newcomers is not None and len(newcomers.ordinals):
-            near.append(newcomers.term(interest, self.neighbour_weight * self.side.descriptions.strength))
-        return Terms(self.side, dense=self.dense_of(interest), sparse=tuple(near), bias=self.prior)
+            near.append(newcomers.term(interest, products, self.alike_weight))
+        return Terms(self.side, dense=products, sparse=tuple(near), bias=self.prior)
 
     def dense_of(self, interest: Interest) -> tuple[Dense, ...]:
         """The products in a score by interest, those of `tables` that say anything, in their order."""
@@ -90,7 +91,12 @@ class LoadedSide:
     @cached_property
     def newcomers(self) -> Newcomers:
         """Items that came after the model, as far as this process has met them."""
-        return Newcomers(self.side)
+        return Newcomers(self.side, self.tables)
+
+    @property
+    def alike_weight(self) -> float:
+        """What a newcomer's likeness of 1 to an acted-on item adds, where neighbours add anything."""
+        return self.neighbour_weight * self.side.descriptions.strength
 
     @property
     def has_neighbours(self) -> bool:

@@ -54,10 +54,10 @@ def test_a_vector_is_the_same_alone_and_in_company_and_is_the_fold_in(batch: lis
 @given(histories())
 def test_shares_sum_to_the_score(batch: list[list[Event]]) -> None:
     hyper = MODEL.manifest.hyperparameters
-    rows = np.array([0, 5, -1, 119], dtype=np.int32)
+    factors = MODEL.jobs.factors_of(np.array([1, 6, 900, 120], dtype=np.uint32))
     for interest in interests_from_histories(batch, Kind.JOB, MODEL, ordinals_of):
-        parts = shares(interest, MODEL.jobs, hyper, rows)
-        expected = np.where(rows >= 0, MODEL.jobs.factors[rows].astype(float) @ interest.vector, 0.0)
+        parts = shares(interest, MODEL.jobs, hyper, factors)
+        expected = factors @ interest.vector
         assert parts.shape == (4, len(interest.rows))
         assert parts.sum(axis=1) == pytest.approx(expected, abs=1e-10)
         assert not parts[:, interest.weights < 0].any()

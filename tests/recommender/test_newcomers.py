@@ -280,9 +280,29 @@ async def test_a_cache_changes_no_answer_while_newcomers_come_change_and_act() -
     assert own.recommender.cache_counts
 
 
+@pytest.mark.parametrize("talent_id", ["t1", "t501"])
+async def test_an_effect_on_a_newcomers_score_is_what_it_loses_when_the_event_is_gone(talent_id: str) -> None:
+    more = [job(501, title=trade_of(1)), talent(501, title=trade_of(2))]
+    own = world(more=more)
+    for number in (1, 2, 5):
+        own.events.add(event(EventType.SAVE, "t501", f"j{number}", occurred_at_ms=NOW_MS - number))
+    found = await own.recommender.explain(talent_id, "j501", Side.TALENT, JobFilter(), TalentFilter())
+    named = [part for part in found.contributions if part.effect is not None]
+    assert len(named) >= 3
+    assert any(part.reason is not None for part in named)
+    for part in named:
+        acted_on = part.signal.removeprefix("history:")
+        kept = [one for one in own.events.events if one.job_id != acted_on or one.talent_id != talent_id]
+        without = World([*documents(), *more], kept, trained())
+        again = await without.recommender.explain(talent_id, "j501", Side.TALENT, JobFilter(), TalentFilter())
+        assert found.score is not None and again.score is not None
+        assert part.effect == pytest.approx(found.score - again.score, abs=1e-9)
+        assert part.effect != 0
+
+
 async def test_where_content_contributes_the_shared_skills_are_named() -> None:
     own = world(more=[job(501, title=trade_of(1), skills=("S1", "other"))])
-    for talent_id, job_id, signal in (("t1", "j501", "content"), ("t57", "j1", "profile")):
+    for talent_id, job_id, signal in (("t1", "j501", "profile"), ("t57", "j1", "profile")):
         found = await own.recommender.explain(talent_id, job_id, Side.TALENT, JobFilter(), TalentFilter())
         (part,) = (part for part in found.contributions if part.signal == signal)
         assert part.reason is not None

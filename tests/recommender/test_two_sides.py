@@ -397,3 +397,32 @@ async def test_an_effect_is_what_the_score_loses_without_the_asking_sides_events
         without = await one.recommender.explain("t9", "j41", side, JobFilter(), TalentFilter())
         assert found.score is not None and without.score is not None
         assert part.effect == pytest.approx(found.score - without.score, abs=1e-8)
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+async def test_who_came_after_the_model_is_scored_as_those_who_say_the_same(kind: Kind, weight: float) -> None:
+    """By everything that a score is of, each in its own scale: neither above all others nor below them."""
+    same = {"skills": ("Skill 1", "Tool 5")}
+    twin = job(901, **same) if kind is Kind.TALENT else talent(901, **same)
+    one = World([*documents(), twin], market(), two_sided())
+    of = [one for one in documents() if type(one) is type(twin) and "Skill 1" in one.skills]
+    for number in (4, 5, 6, 7):
+        scores = dict(await listed(one, query(kind, f"{kind.value[0]}{number}", weight, first=300)))
+        alike = [scores[document.id] for document in of if document.id in scores]
+        assert np.quantile(list(scores.values()), 0.3) <= scores[twin.id] <= np.quantile(alike, 0.9)
+
+
+async def test_a_job_without_events_gets_the_talents_whom_it_suits() -> None:
+    events = [one for one in market() if one.job_id != "j9"]
+    one = World(documents(), events, two_sided())
+    (page,) = await one.recommender.lists([query(Kind.JOB, "j9", first=40)])
+    assert isinstance(page, RankedPage)
+    assert page.strategy is Strategy.CONTENT
+    assert {(int(item.id[1:]) // 4) % 3 for item in page.items} == {(9 // 4) % 3}
+    one.events.add(event(EventType.SHORTLIST, page.items[0].id, "j9", actor=Actor.CLIENT))
+    (after,) = await one.recommender.lists([query(Kind.JOB, "j9", first=40)])
+    assert isinstance(after, RankedPage)
+    assert after.strategy is Strategy.COLLABORATIVE
+    kept = {item.id for item in page.items} & {item.id for item in after.items}
+    assert len(kept) > 20  # one event is no other list
