@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from recommender.recipe import Recipe
 
 SCHEMA = 1  # of the file; raise it when a field changes its meaning
 NAME = "TUNED.json"
+LARGEST, MOST_FACTORS, MOST_ITERATIONS = 1e6, 1_024, 1_000  # far above what is searched; beyond, the file was altered
 
 
 class TunedRefusedError(TandemError):
@@ -76,4 +77,18 @@ def read_tuned(models: Path) -> Tuned | None:
 
 def _recipe(stored: Mapping[str, Any]) -> Recipe:
     emphasis = Emphasis(**stored.get("emphasis", {}))  # a file from before it has none
-    return Recipe(**{**stored, "likeness": Likeness(**stored["likeness"]), "emphasis": emphasis})
+    recipe = Recipe(**{**stored, "likeness": Likeness(**stored["likeness"]), "emphasis": emphasis})
+    positive = (recipe.factors, recipe.iterations, recipe.strength, recipe.shrinkage, recipe.half_life_days or 1.0)
+    numbers = (
+        *positive,
+        *astuple(recipe.likeness),
+        *astuple(emphasis),
+        *(recipe.popularity, recipe.neighbours, recipe.talent_neighbours),
+        *(recipe.content, recipe.talent_content, recipe.prior),
+    )
+    sane = all(0 <= number <= LARGEST for number in numbers) and all(number > 0 for number in positive)
+    if not sane or not isinstance(recipe.factors, int) or not isinstance(recipe.iterations, int):
+        raise ValueError("a number that no search gives")
+    if recipe.factors > MOST_FACTORS or recipe.iterations > MOST_ITERATIONS:
+        raise ValueError("more than any search gives")
+    return recipe

@@ -106,7 +106,7 @@ class Tuning:
             formula=self.validation.formula,
             value=self.best_value,
             of_choice=self.of_choice,
-            trials=len(self._study.trials),
+            trials=sum(trial.state.is_finished() for trial in self._study.trials),
             seed=self._seed,
             measured_on=self._measured_on,
         )
@@ -191,9 +191,11 @@ def search(
     measured_on = {"events": len(past), "newest_ms": past.newest_ms, "talents_asked": validation.asked, "seed": seed}
     folder = data_dir / "tuning"
     folder.mkdir(parents=True, exist_ok=True)
+    journal = folder / f"{_fingerprint(past, seed, content)}.journal"
+    _mend(journal)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(
-        storage=JournalStorage(JournalFileBackend(str(folder / f"{_fingerprint(past, seed, content)}.journal"))),
+        storage=JournalStorage(JournalFileBackend(str(journal))),
         study_name=STUDY,
         direction="maximize",
         sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=8),
@@ -218,13 +220,23 @@ def search(
     return tuning
 
 
+def _mend(journal: Path) -> None:
+    """Take away the last line of a search that was cut off while it wrote: the next would be written behind it."""
+    if not journal.exists():
+        return
+    with journal.open("r+b") as file:
+        written = file.read()
+        file.truncate(written.rfind(b"\n") + 1)
+
+
 def _fingerprint(table: EventTable, seed: int, content: Content | None) -> str:
     """Names the study: values of another log, of other talents asked, or of other documents, do not compare."""
     digest = hashlib.sha256(repr((SPACE, seed, len(table), table.newest_ms)).encode())
     for column in (table.pair, table.kind, table.at_ms, table.value):
         digest.update(column.tobytes())
     for rows in (content or {}).values():
-        digest.update(rows.data.tobytes())
+        for part in (rows.indptr, rows.indices, rows.data):
+            digest.update(part.tobytes())
     return digest.hexdigest()[:16]
 
 

@@ -151,6 +151,26 @@ def test_an_interrupted_search_keeps_what_it_found(
     assert "Stopped; the best so far is in" in capsys.readouterr().err
 
 
+def test_a_search_that_was_cut_off_while_it_wrote_is_gone_on_with(data_dir: Path) -> None:
+    filled()
+    assert run("tune", "--trials", "1") == 0
+    (journal,) = (data_dir / "tuning").glob("*.journal")
+    with journal.open("r+b") as file:
+        file.truncate(journal.stat().st_size - 20)
+    assert run("tune", "--trials", "1") == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("factors", -3), ("factors", 100_000), ("factors", 3.5), ("strength", float("nan")), ("neighbours", 1e999)],
+)
+def test_numbers_that_no_search_gives_are_not_followed(data_dir: Path, name: str, value: float) -> None:
+    recipe = replace(FOUND.recipe, **{name: value})  # type: ignore[arg-type]
+    write_tuned(data_dir / "models", replace(FOUND, recipe=recipe))
+    with pytest.raises(TunedRefusedError, match="is torn or altered"):
+        read_tuned(data_dir / "models")
+
+
 def test_a_log_too_small_to_tune_on_is_one_clear_line(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     filled(talents=20)
     assert run("tune") == 1
