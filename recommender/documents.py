@@ -18,12 +18,16 @@ class Kind(enum.Enum):
     TALENT = "talent"
     JOB = "job"
 
+    __hash__ = object.__hash__  # there is one object of each; Enum's own hash is a function of Python's
+
 
 class Side(enum.Enum):
     """Who acts: the talent, or the client who owns the job."""
 
     TALENT = "TALENT"
     CLIENT = "CLIENT"
+
+    __hash__ = object.__hash__  # as of Kind
 
 
 class Level(enum.Enum):

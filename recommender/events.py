@@ -31,6 +31,8 @@ class EventType(enum.Enum):
     ACCEPT = "ACCEPT"
     DECLINE = "DECLINE"
 
+    __hash__ = object.__hash__  # as of Kind
+
 
 @dataclass(frozen=True, slots=True)
 class EventRule:

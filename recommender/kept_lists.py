@@ -122,7 +122,7 @@ def best_of_kept(
     if len(changed) > MOST_CHANGED:
         return None
     among = candidates - changed if changed else candidates
-    stay = np.fromiter((ordinal in among for ordinal in kept.best.tolist()), np.bool_, len(kept.best))
+    stay = np.array([ordinal in among for ordinal in kept.best.tolist()], dtype=np.bool_)
     ordinals, scores = kept.best[stay], kept.scores[stay]
     again = ordinals_from_bitmap(candidates & changed) if changed else kept.best[:0]
     if len(again):

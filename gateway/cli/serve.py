@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 import time
@@ -221,6 +222,12 @@ def _banner(settings: Settings) -> str:
     return f"Tandem serves {{url}}/graphql (GraphiQL in a browser). Access is {who}."
 
 
+def spare_from_collection() -> None:
+    """Let the garbage collector pass over what is there by now: it stays, and looking through it blocks the loop."""
+    gc.collect()
+    gc.freeze()
+
+
 def _serve(app: Any, listener: socket.socket, banner: str, end_streams: Callable[[], None]) -> None:
     import uvicorn
 
@@ -232,6 +239,7 @@ def _serve(app: Any, listener: socket.socket, banner: str, end_streams: Callable
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             if self.started:
+                spare_from_collection()
                 typer.echo(banner)
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:

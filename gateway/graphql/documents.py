@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from graphql import DocumentNode, GraphQLError, GraphQLSchema, OperationDefinitionNode, parse
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.schema import validate_document
+from strawberry.types.execution import ExecutionContext
 
 from gateway.graphql.cost import requested_cost, too_large
 from gateway.graphql.errors import request_error
@@ -67,36 +68,45 @@ class Documents:
 DOCUMENTS = Documents()
 
 
+def take_document(asked: ExecutionContext) -> Document:
+    """Parse, or take what an earlier request parsed. Raises GraphQLError."""
+    document = DOCUMENTS.parsed(asked.schema._schema, asked.query or "")
+    asked.graphql_document = document.node
+    return document
+
+
+def check_document(asked: ExecutionContext, document: Document) -> None:
+    """Validate, or trust what an earlier request found; then hold the operation to the size limit."""
+    if document.errors is None:
+        schema: GraphQLSchema = asked.schema._schema
+        document.errors = validate_document(schema, document.node, asked.validation_rules)
+        if not document.errors:
+            DOCUMENTS.keep(schema, asked.query or "", document)
+    errors = list(document.errors)
+    if not errors and document.operations > 1 and asked._provided_operation_name is None:
+        errors = [request_error("operationName: the document has several operations; name one", "BAD_REQUEST")]
+    if not errors:
+        variables = asked.variables or {}
+        cost = requested_cost(asked.schema._schema, document.node, asked.operation_name, variables)
+        asked.context.requested_cost = cost
+        errors = too_large(cost)
+    asked.pre_execution_errors = errors
+    if not asked.context.reads_parts:
+        asked.graphql_document = document.whole
+    asked.context.compiled = document.compiled if asked.context.services.compiles else None
+
+
 class DocumentStage(SchemaExtension):
-    """Strawberry's hook around parsing and validation; made anew for every request."""
+    """Both, where Strawberry goes through an operation by itself: of what is streamed. Made anew for every request."""
 
     _document: Document
 
     def on_parse(self) -> Iterator[None]:
-        """Parse, or take what an earlier request parsed."""
-        context = self.execution_context
-        self._document = DOCUMENTS.parsed(context.schema._schema, context.query or "")
-        context.graphql_document = self._document.node
+        """See take_document."""
+        self._document = take_document(self.execution_context)
         yield
 
     def on_validate(self) -> Iterator[None]:
-        """Validate, or trust what an earlier request found; then hold the operation to the size limit."""
-        context, document = self.execution_context, self._document
-        if document.errors is None:
-            schema: GraphQLSchema = context.schema._schema
-            document.errors = validate_document(schema, document.node, context.validation_rules)
-            if not document.errors:
-                DOCUMENTS.keep(schema, context.query or "", document)
-        errors = list(document.errors)
-        if not errors and document.operations > 1 and context._provided_operation_name is None:
-            errors = [request_error("operationName: the document has several operations; name one", "BAD_REQUEST")]
-        if not errors:
-            variables = context.variables or {}
-            cost = requested_cost(context.schema._schema, document.node, context.operation_name, variables)
-            context.context.requested_cost = cost
-            errors = too_large(cost)
-        context.pre_execution_errors = errors
-        if not context.context.reads_parts:
-            context.graphql_document = document.whole
-        context.context.compiled = document.compiled if context.context.services.compiles else None
+        """See check_document."""
+        check_document(self.execution_context, self._document)
         yield

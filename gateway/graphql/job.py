@@ -26,6 +26,7 @@ from gateway.graphql.ids import NodeType, relay_id
 from gateway.graphql.inputs import window
 from gateway.graphql.node import Node
 from gateway.graphql.nullability import NULL_ONLY_ON_ERROR
+from gateway.graphql.remembered import remembered
 from gateway.graphql.scalars import DateTime
 from gateway.graphql.values import Attribute, Budget, attributes_from, budget_from
 from recommender import documents as domain
@@ -34,7 +35,7 @@ from recommender.documents import JobStatus, Kind, Level
 
 @strawberry.type(description='Work that a client offers, e.g. `job(jobId: "j-17")`.')
 class Job(Node):
-    """Built once per page from the document, so that its fields are plain attributes."""
+    """Built once from the document, so that its fields are plain attributes; nobody changes them."""
 
     document: strawberry.Private[domain.Job]
     job_id: strawberry.ID = strawberry.field(description='The marketplace\'s own id, e.g. `"j-17"`.')
@@ -100,6 +101,7 @@ class Job(Node):
         return await interactions(info.context, Kind.JOB, self.job_id, types, window(first, after, last, before))
 
 
+@remembered
 def job_from(document: domain.Job) -> Job:
     """The GraphQL object of a document."""
     return Job(

@@ -167,7 +167,7 @@ _Placed = tuple[int, Any]
 async def _search(context: Context, kind: Kind, request: SearchRequest) -> tuple[SearchPage, list[_Placed]]:
     """A page and its documents with their places in it; one that was deleted meanwhile is left out."""
     page = await context.loaders.by_search(kind).get(request)
-    documents: Sequence[Document | None] = await context.loaders.by_ordinal(kind).get_many(page.ordinals)
+    documents: Sequence[Document | None] = await context.loaders.by_ordinals(kind).get(tuple(page.ordinals))
     return page, [(place, document) for place, document in enumerate(documents) if document is not None]
 
 

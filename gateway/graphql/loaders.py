@@ -26,6 +26,7 @@ _V = TypeVar("_V")
 _EVERY_STATUS = tuple(JobStatus)
 
 Edge = tuple[RankedPage, RankedItem]
+Ordinals = tuple[int, ...]
 FacetsKey = tuple[RankedPage, tuple[FacetField, ...], tuple[str, ...], int]
 
 
@@ -65,9 +66,9 @@ class Loaders:
         self._services = services
         self._now_ms = now_ms
         self.talent_by_talent_id: Loader[str, Document | None] = Loader(self._by_id(Kind.TALENT))
-        self.talent_by_ordinal: Loader[int, Document | None] = Loader(self._by_ordinal(Kind.TALENT))
+        self.talents_by_ordinals: Loader[Ordinals, list[Document | None]] = Loader(self._by_ordinals(Kind.TALENT))
         self.job_by_job_id: Loader[str, Document | None] = Loader(self._by_id(Kind.JOB))
-        self.job_by_ordinal: Loader[int, Document | None] = Loader(self._by_ordinal(Kind.JOB))
+        self.jobs_by_ordinals: Loader[Ordinals, list[Document | None]] = Loader(self._by_ordinals(Kind.JOB))
         self.client_exists_by_client_id: Loader[str, bool] = Loader(self._clients)
         self.ranked_list_by_query: Loader[ListQuery, RankedPage | None] = Loader(services.recommender.lists)
         self.reasons_by_edge: Loader[Edge, list[Reason]] = Loader(
@@ -90,9 +91,9 @@ class Loaders:
         """The loader of one kind's documents by own id."""
         return self.talent_by_talent_id if kind is Kind.TALENT else self.job_by_job_id
 
-    def by_ordinal(self, kind: Kind) -> Loader[int, Document | None]:
-        """The loader of one kind's documents by ordinal."""
-        return self.talent_by_ordinal if kind is Kind.TALENT else self.job_by_ordinal
+    def by_ordinals(self, kind: Kind) -> Loader[Ordinals, list[Document | None]]:
+        """The loader of one kind's documents by ordinals: a page is one key, not one for each of its rows."""
+        return self.talents_by_ordinals if kind is Kind.TALENT else self.jobs_by_ordinals
 
     def by_search(self, kind: Kind) -> Loader[SearchRequest, SearchPage]:
         """The loader of one kind's searches."""
@@ -108,9 +109,16 @@ class Loaders:
 
         return load
 
-    def _by_ordinal(self, kind: Kind) -> Callable[[list[int]], Coroutine[Any, Any, Sequence[Document | None]]]:
-        async def load(ordinals: list[int]) -> Sequence[Document | None]:
-            return await self._services.recommender.documents(kind, ordinals)
+    def _by_ordinals(
+        self, kind: Kind
+    ) -> Callable[[list[Ordinals]], Coroutine[Any, Any, Sequence[list[Document | None]]]]:
+        found: dict[int, Document | None] = {}
+
+        async def load(pages: list[Ordinals]) -> Sequence[list[Document | None]]:
+            lacking = list(dict.fromkeys(ordinal for page in pages for ordinal in page if ordinal not in found))
+            if lacking:
+                found.update(zip(lacking, await self._services.recommender.documents(kind, lacking), strict=True))
+            return [[found[ordinal] for ordinal in page] for page in pages]
 
         return load
 

@@ -29,12 +29,12 @@ class Reason:
 
     @strawberry.field(description="The jobs it names, e.g. the one that was applied to.")
     async def jobs(self, info: Info) -> list[Job]:
-        found = await info.context.loaders.job_by_ordinal.get_many(self.reason.job_ordinals)
+        found = await info.context.loaders.jobs_by_ordinals.get(tuple(self.reason.job_ordinals))
         return [job_from(document) for document in found if isinstance(document, documents.Job)]
 
     @strawberry.field(description="The talents it names, e.g. one who was hired before.")
     async def talents(self, info: Info) -> list[Talent]:
-        found = await info.context.loaders.talent_by_ordinal.get_many(self.reason.talent_ordinals)
+        found = await info.context.loaders.talents_by_ordinals.get(tuple(self.reason.talent_ordinals))
         return [talent_from(document) for document in found if isinstance(document, documents.Talent)]
 
 

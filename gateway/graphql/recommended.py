@@ -312,7 +312,8 @@ async def _page(context: Context, query: ListQuery) -> tuple[RankedPage, list[tu
     page = await context.loaders.ranked_list_by_query.get(query)
     if page is None:
         return None
-    documents = await context.loaders.by_ordinal(query.item_kind).get_many(item.ordinal for item in page.items)
+    ordinals = tuple(item.ordinal for item in page.items)
+    documents = await context.loaders.by_ordinals(query.item_kind).get(ordinals)
     return page, [
         (item, document)
         for item, document in zip(page.items, documents, strict=True)

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import strawberry
-from graphql import GraphQLDeferDirective, GraphQLError, GraphQLStreamDirective
+from graphql import ExecutionResult as CoreResult
+from graphql import GraphQLDeferDirective, GraphQLError, GraphQLStreamDirective, experimental_execute_incrementally
 from graphql import build_schema as schema_from_text
 from graphql.utilities import find_breaking_changes, find_dangerous_changes
+from strawberry.exceptions import MissingQueryError
+from strawberry.execution import optimized_is_awaitable
 from strawberry.schema.config import StrawberryConfig
-from strawberry.types.execution import ExecutionContext
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
+from strawberry.schema.schema import DEFAULT_ALLOWED_OPERATION_TYPES
+from strawberry.types.execution import ExecutionContext, ExecutionResult, PreExecutionError
+from strawberry.types.graphql import OperationType
 
 from gateway.graphql.client import Client
 from gateway.graphql.deprecations import deprecations
-from gateway.graphql.documents import DocumentStage
+from gateway.graphql.documents import DocumentStage, check_document, take_document
 from gateway.graphql.executor import CompiledExecutor
 from gateway.graphql.incremental import DEFER
 from gateway.graphql.job import Job
@@ -33,6 +41,64 @@ class TandemSchema(strawberry.Schema):
 
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
         """What is worth a line is logged where errors are answered, see errors.py."""
+
+    async def execute(
+        self,
+        query: str | None,
+        variable_values: dict[str, Any] | None = None,
+        context_value: Any = None,
+        root_value: Any = None,
+        operation_name: str | None = None,
+        allowed_operation_types: Iterable[OperationType] | None = None,
+        operation_extensions: dict[str, Any] | None = None,
+    ) -> ExecutionResult:
+        """As Strawberry does it with DocumentStage, without going through extensions that there are not.
+
+        An operation in parts comes as graphql-core's, not as an ExecutionResult.
+        """
+        if not query:
+            raise MissingQueryError
+        allowed = DEFAULT_ALLOWED_OPERATION_TYPES if allowed_operation_types is None else allowed_operation_types
+        asked = self._create_execution_context(
+            query, allowed, variable_values, context_value, root_value, operation_name, operation_extensions
+        )
+        try:
+            document = take_document(asked)
+            self._check_type(asked)
+            check_document(asked, document)
+            if asked.pre_execution_errors:
+                return PreExecutionError(data=None, errors=asked.pre_execution_errors)
+            result = await self._executed(asked)
+        except (CannotGetOperationTypeError, InvalidOperationTypeError):
+            raise
+        except Exception as error:  # noqa: BLE001 — as Strawberry answers
+            refused = error if isinstance(error, GraphQLError) else GraphQLError(str(error), original_error=error)
+            return PreExecutionError(data=None, errors=[refused])
+        return ExecutionResult(result.data, result.errors) if isinstance(result, CoreResult) else result
+
+    @staticmethod
+    def _check_type(asked: ExecutionContext) -> None:
+        try:
+            operation_type = asked.operation_type
+        except RuntimeError as error:
+            raise CannotGetOperationTypeError(asked.operation_name) from error
+        if operation_type not in asked.allowed_operations:
+            raise InvalidOperationTypeError(operation_type)
+
+    async def _executed(self, asked: ExecutionContext) -> Any:
+        assert asked.graphql_document is not None  # noqa: S101 — it has been checked
+        found: Any = experimental_execute_incrementally(
+            self._schema,
+            asked.graphql_document,
+            root_value=asked.root_value,
+            context_value=asked.context,
+            variable_values=asked.variables,
+            operation_name=asked.operation_name,
+            executor_class=self.execution_context_class,
+            is_awaitable=optimized_is_awaitable,  # type: ignore[arg-type]
+            operation_extensions=asked.operation_extensions,
+        )
+        return await found if optimized_is_awaitable(found) else found
 
 
 def build_schema() -> TandemSchema:

@@ -142,16 +142,25 @@ class Compiler:
         if is_leaf_type(declared):
             return self._leaf(declared, v, indent)
         if isinstance(declared, GraphQLList):
-            of_items = self._name("item", None)
-            lines = [f"def {of_items}(v):", *self._value(declared.of_type, details, "v", " "), " return v"]
-            self._functions.append("\n".join(lines))
+            item = self._item(declared.of_type, details)
             return [
                 f"{indent}if {v}.__class__ is not list: raise Unexpected",
-                f"{indent}{v} = [{of_items}(item) for item in {v}]",
+                f"{indent}{v} = [{item} for item in {v}]",
             ]
         if isinstance(declared, GraphQLObjectType):
             return self._nested(declared, details, v, indent)
         raise NotPlainError  # an abstract type: which it is, is graphql-core's to find out
+
+    def _item(self, declared: GraphQLOutputType, details: FieldDetailsList) -> str:
+        """An expression for one `item` of a list."""
+        named = declared.of_type if isinstance(declared, GraphQLNonNull) else None
+        known, test = _AS_IT_IS.get(getattr(named, "name", ""), (None, ""))
+        if named is not None and known is named:
+            return f"item if {test.format('item')} else {self._name('leaf', _serializer(known))}(item)"
+        function = self._name("item", None)
+        lines = [f"def {function}(v):", *self._value(declared, details, "v", " "), " return v"]
+        self._functions.append("\n".join(lines))
+        return f"{function}(item)"
 
     def _nested(self, declared: GraphQLObjectType, details: FieldDetailsList, v: str, indent: str) -> list[str]:
         definition = declared.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)

@@ -25,6 +25,7 @@ from gateway.graphql.ids import NodeType, relay_id
 from gateway.graphql.inputs import window
 from gateway.graphql.node import Node
 from gateway.graphql.nullability import NULL_ONLY_ON_ERROR
+from gateway.graphql.remembered import remembered
 from gateway.graphql.scalars import DateTime
 from gateway.graphql.values import Attribute, Money, attributes_from, money_from
 from recommender import documents as domain
@@ -33,7 +34,7 @@ from recommender.documents import Kind, Level
 
 @strawberry.type(description='A person who looks for work, e.g. `talent(talentId: "t-4")`.')
 class Talent(Node):
-    """Built once per page from the document, so that its fields are plain attributes."""
+    """Built once from the document, so that its fields are plain attributes; nobody changes them."""
 
     document: strawberry.Private[domain.Talent]
     talent_id: strawberry.ID = strawberry.field(description='The marketplace\'s own id, e.g. `"t-4"`.')
@@ -97,6 +98,7 @@ class Talent(Node):
         return await interactions(info.context, Kind.TALENT, self.talent_id, types, window(first, after, last, before))
 
 
+@remembered
 def talent_from(document: domain.Talent) -> Talent:
     """The GraphQL object of a document."""
     return Talent(

@@ -14,6 +14,7 @@ from typing import Any, cast
 import orjson
 from cross_web import AsyncHTTPRequestAdapter, StarletteRequestAdapter
 from graphql import ExperimentalIncrementalExecutionResults, GraphQLError
+from starlette.datastructures import State
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -120,9 +121,21 @@ class GraphQLView(GraphQL[Context, None]):
             return page_response(request)
         request.state.media_type = response_type(accept)
         request.state.parts_form = parts_form(accept) if request.state.media_type != EVENT_STREAM else None
-        return await self.run(request)
+        if request.state.media_type == EVENT_STREAM:
+            return await self.run(request)
+        return await self._answered(request)
 
-    async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
+    async def _answered(self, request: Request) -> Response:
+        """What Strawberry's `run` does for an answer in one piece, or in parts of our own."""
+        context = await self.get_context(request)
+        adapter = RequestAdapter(request)
+        asked = await self.parse_http_body(adapter)
+        found = await self.execute_operation(request, adapter, asked, context, None, None)
+        if isinstance(found, list):
+            return self._response([await self.process_result(request, one) for one in found], request.state)
+        return self._response(await self.process_result(request, found), request.state)
+
+    async def get_context(self, request: Request | WebSocket, response: Response | WebSocket | None = None) -> Context:
         """Who asks is settled here, before the body is read. Raises HttpProblem."""
         if isinstance(request, WebSocket):
             return SocketContext(self._services, request)
@@ -178,7 +191,7 @@ class GraphQLView(GraphQL[Context, None]):
         request_data: GraphQLRequestData | list[GraphQLRequestData],
         context: Context,
         root_value: None,
-        sub_response: Response,
+        sub_response: Response | None,
     ) -> Any:
         """One answer, one for each operation of a batch, or a stream of them for who asked for one."""
         if isinstance(request_data, list):
@@ -214,7 +227,7 @@ class GraphQLView(GraphQL[Context, None]):
         self,
         request: Request,
         request_adapter: AsyncHTTPRequestAdapter,
-        sub_response: Response,
+        sub_response: Response | None,
         context: Context,
         root_value: None,
         request_data: GraphQLRequestData,
@@ -266,21 +279,12 @@ class GraphQLView(GraphQL[Context, None]):
             answer |= request.state.parts.opening
         return answer  # type: ignore[return-value]
 
-    async def get_sub_response(self, request: Request | WebSocket) -> Response:
-        """Carries the request's state to `create_response`, which is not given the request."""
-        response = await super().get_sub_response(request)
-        response.request_state = request.state  # type: ignore[attr-defined]
-        return response
-
-    def create_response(
-        self, response_data: GraphQLHTTPResponse | list[GraphQLHTTPResponse], sub_response: Response
-    ) -> Response:
+    def _response(self, answer: GraphQLHTTPResponse | list[GraphQLHTTPResponse], state: State) -> Response:
         """The HTTP answer in the negotiated type and with its status."""
-        state = sub_response.request_state  # type: ignore[attr-defined]
         if hasattr(state, "parts"):
-            return parts_response(response_data, state.parts)
+            return parts_response(answer, state.parts)
         status, codes = 200, getattr(state, "refused_for", [])
         # Apollo's clients look for this code in an answer, and some look at no other answer than a 200.
         if state.media_type == GRAPHQL and codes and codes != [NOT_FOUND]:
             status = 400 if "GRAPHQL_PARSE_FAILED" in codes else self._refused_status
-        return json_response(response_data, status=status, media_type=state.media_type)
+        return json_response(answer, status=status, media_type=state.media_type)
