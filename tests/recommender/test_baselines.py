@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from recommender import likeness, sparse_rows
+from recommender import likeness
 from recommender.baselines import SHRINKAGE, Popularity, item_knn, rp3beta
 from recommender.likeness import Likeness, neighbour_rows
 
@@ -53,13 +53,6 @@ def test_likenesses_asked_for_together_are_those_asked_for_alone() -> None:
     expected = history.T @ (history / lengths**0.5) / (np.outer(popularity**0.5, popularity**0.5) + 5)
     np.fill_diagonal(expected, 0)
     np.testing.assert_allclose(neighbour_rows(random_history(), asked)[1].toarray(), expected, rtol=1e-5)
-
-
-@pytest.mark.parametrize("build", [item_knn, rp3beta])
-def test_blocks_change_nothing(build: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = build(random_history()).scores(np.arange(30))  # type: ignore[operator]
-    monkeypatch.setattr(sparse_rows, "_CHUNK_CELLS", 50)
-    assert np.array_equal(whole, build(random_history()).scores(np.arange(30)))  # type: ignore[operator]
 
 
 def test_only_the_nearest_neighbours_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

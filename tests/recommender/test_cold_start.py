@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import scipy.sparse as sp
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recommender.cold_start import ALIKE, alike, content_rows, lent_factors, places_in, widened
@@ -47,6 +47,7 @@ def dense(neighbours: Neighbours, count: int) -> np.ndarray:
     return sp.csr_matrix((neighbours.strengths, neighbours.columns, neighbours.starts), shape=(count, count)).toarray()
 
 
+@settings(deadline=None)  # the first call may compile
 @given(st.integers(1, 200), st.integers(1, 60))
 def test_alike_are_the_largest_cosines_above_0_without_the_item_itself(known: int, targets: int) -> None:
     known_rows, target_rows = rows(known, 1), rows(targets, 2)
