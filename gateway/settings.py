@@ -106,6 +106,22 @@ def _quoting(url: str) -> str:
     return "; in a user or password write @ : / ? # % as %40 %3A %2F %3F %23 %25" if "@" in url else ""
 
 
+def _check_jwks_url(url: str | None) -> str | None:
+    """Keys that somebody on the way could replace open every door, so they come by TLS or from this machine."""
+    if url is None:
+        return None
+    try:
+        parts = urlsplit(url)
+        place, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise _wrong(f"a URL such as https://id.example.com/keys.json ({error})") from error
+    if parts.scheme == "file" and not parts.netloc and parts.path.strip("/") and not parts.query and not parts.fragment:
+        return url
+    if place and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(place))):
+        return url
+    raise _wrong("https:// and an address, http:// on this machine alone, or file:// and an absolute path")
+
+
 Url = Annotated[str | None, AfterValidator(_check_url)]
 
 
@@ -189,12 +205,17 @@ class Settings(BaseSettings):
     auth: Literal["open", "token", "jwt"] | None = Field(
         None,
         description="Who may ask. Unset: nobody (401). `open`: everybody, on a loopback host only. "
-        "`token`: who has the service token. `jwt`: not built yet.",
+        "`token`: who has the service token. `jwt`: who has a token of the provider (docs/security.md).",
     )
     service_token: SecretStr | None = Field(
         None, description="The bearer token of the service role, for `TANDEM_AUTH=token`."
     )
-    jwks_url: str | None = Field(None, description="Where the keys of `TANDEM_AUTH=jwt` are published.")
+    jwks_url: Annotated[str | None, AfterValidator(_check_jwks_url)] = Field(
+        None,
+        repr=False,  # it may hold a password
+        description="Where the keys of `TANDEM_AUTH=jwt` are published, as a JSON Web Key Set: `https://`, `http://` "
+        "on this machine, or `file://` and an absolute path.",
+    )
     issuer: str | None = Field(None, description="The `iss` claim that `TANDEM_AUTH=jwt` asks for.")
     audience: str | None = Field(None, description="The `aud` claim that `TANDEM_AUTH=jwt` asks for.")
     operations: Literal["any", "trusted"] = Field(
@@ -218,6 +239,18 @@ class Settings(BaseSettings):
         True,
         description="Whether what a document selects is compiled when it is first asked (docs/decisions/0021). "
         "`false`: graphql-core executes every operation by itself; answers are the same, and later.",
+    token_hours: float = Field(
+        24.0,
+        gt=0.0,
+        le=720.0,
+        allow_inf_nan=False,
+        description="The longest that a token may live, from `iat` to `exp`; one that lives longer is refused.",
+    )
+    public_attributes: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Attributes, separated by commas, that a talent sees of jobs and a client of talents, and may "
+        "filter and count by. Unset: none; one's own are seen anyway.",
+    )
     )
     trusted_documents: Path | None = Field(
         None,
@@ -309,7 +342,7 @@ class Settings(BaseSettings):
         # Out of a file it ends in a line break, which no header can carry; and nobody could send a blank one.
         return value.strip() or None if isinstance(value, str) else value
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("cors_origins", "public_attributes", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -327,7 +360,7 @@ class Settings(BaseSettings):
         if self.auth == "open" and not is_loopback(self.host):
             raise _wrong(
                 f"TANDEM_AUTH=open needs a loopback host such as 127.0.0.1; TANDEM_HOST is {self.host!r}. "
-                "Set TANDEM_AUTH=token to answer other machines"
+                "Set TANDEM_AUTH=token or TANDEM_AUTH=jwt to answer other machines"
             )
         return self
 
@@ -363,8 +396,12 @@ class Settings(BaseSettings):
                 "TANDEM_AUTH=token needs TANDEM_SERVICE_TOKEN; `tandem token --role service` makes one and says how "
                 "to set it"
             )
-        if self.auth == "jwt":
-            return "TANDEM_AUTH=jwt is not built yet; use TANDEM_AUTH=token, or TANDEM_AUTH=open on a loopback host"
+        missing = [name for name in ("jwks_url", "issuer", "audience") if getattr(self, name) is None]
+        if self.auth == "jwt" and missing:
+            return (
+                f"TANDEM_AUTH=jwt needs {' and '.join(map(variable, missing))} (docs/security.md); for development, "
+                "`tandem token --role talent --sub t-4` makes a key and says what to set"
+            )
         return None
 
     @property
@@ -394,6 +431,12 @@ class Settings(BaseSettings):
         return path_from_url(self.events_url) if self.events_url else self.data_dir / "events.db"
 
     @property
+    @property
+    def jwks_path(self) -> Path | None:
+        """The file of the keys; None when they are fetched, or there are none."""
+        url = self.jwks_url
+        return path_from_url(url) if url is not None and urlsplit(url).scheme == "file" else None
+
     def archive_path(self) -> Path:
         """The directory of the archived events of this namespace; of no meaning when the log is in a file."""
         root = path_from_url(self.archive_url) if self.archive_url else self.data_dir / "archive"
@@ -514,3 +557,5 @@ def _short(field: str, value: object) -> str:
         place, mark, query = text.partition("?")
         text = place + mark + re.sub(r"=[^&]*", "=***", query)
     return repr(text if len(text) <= 80 else text[:77] + "…")
+        case "token_hours":
+            return "a number of hours above 0 and up to 720"

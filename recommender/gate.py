@@ -29,7 +29,7 @@ from recommender.likeness import Likeness
 from recommender.metrics import PerTalent
 from recommender.model import Factors, Hyperparameters, Manifest, Model, Ordinals
 from recommender.recipe import default_recipe
-from recommender.scoring import approximate
+from recommender.scoring import score
 from recommender.versions import LoadedModel
 
 K: Final = 20
@@ -218,7 +218,7 @@ class _Asker:
         scores = scores @ self.factors.T
         if not self.by_factors_alone:
             for row, of in zip(scores, terms, strict=True):
-                row += approximate(replace(of, dense=()), self.job_ordinals)[0].astype(np.float32)
+                row += score(replace(of, dense=()), self.job_ordinals).astype(np.float32)
         return scores
 
     @cached_property

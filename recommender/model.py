@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from recommender.coarse import Coarse, Codes, Scales, coarse_from_factors, measured
 from recommender.documents import Kind
 from recommender.events import AS_LISTED, Emphasis
 from recommender.features import FeatureSpace
@@ -133,6 +134,7 @@ class Side:
 
     learnt: mask of the rows that events taught; the others stand on what is like them. None: all are.
     lent: rows × width, the factors of what each row is like, without its own events. None: nothing is known of any.
+    codes: the coarse rows of the factors, codes and scales, where they are at hand; see coarse.
     """
 
     ordinals: Ordinals
@@ -142,6 +144,12 @@ class Side:
     learnt: npt.NDArray[np.bool_] | None = None
     lent: Factors | None = None
     descriptions: Descriptions = field(default_factory=Descriptions.none)
+    codes: tuple[Codes, Scales] | None = None
+
+    @cached_property
+    def coarse(self) -> Coarse:
+        """The factors in a quarter of their bytes, to nominate by. Raises ValueError unless they are finite."""
+        return measured(self.factors, *(coarse_from_factors(self.factors) if self.codes is None else self.codes))
 
     @cached_property
     def gram(self) -> npt.NDArray[np.float64]:
@@ -166,7 +174,8 @@ class Side:
         return lengths
 
     @cached_property
-    def _row_of(self) -> npt.NDArray[np.int32]:
+    def row_of(self) -> npt.NDArray[np.int32]:
+        """Row by ordinal, -1 where there is none, as far as the last ordinal that has one."""
         size = int(self.ordinals[-1]) + 1 if len(self.ordinals) else 0
         table = np.full(size, -1, dtype=np.int32)
         table[self.ordinals] = np.arange(len(self.ordinals), dtype=np.int32)
@@ -189,7 +198,7 @@ class Side:
 
     def rows(self, ordinals: npt.NDArray[np.uint32]) -> npt.NDArray[np.int32]:
         """Row of each ordinal, -1 for one that the model has not seen."""
-        table = self._row_of
+        table = self.row_of
         found = np.full(len(ordinals), -1, dtype=np.int32)
         inside = ordinals < len(table)
         found[inside] = table[ordinals[inside]]

@@ -307,7 +307,8 @@ def _terms_of(draft: Draft) -> Terms:
     snapshot, kind = draft.known_snapshot, draft.query.item_kind
     if snapshot.interest is not None and draft.query.mode is Mode.SIMILAR:
         side = draft.loaded.side(kind)
-        return Terms(side.side, dense=(Dense("similarity", snapshot.interest.vector, side.inverse_norms),))
+        like = Dense("similarity", snapshot.interest.vector, side.inverse_norms, coarse=side.cosines)
+        return Terms(side.side, dense=(like,))
     side = draft.loaded.lists_of(kind)
     if snapshot.interest is not None:
         return side.terms_of(snapshot.interest, draft.newcomers)

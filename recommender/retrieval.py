@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pyroaring import BitMap
 
 from recommender.model import Ordinals
-from recommender.scoring import Scores, Terms, approximate, score
+from recommender.scoring import Scores, Terms, approximate, nominate, score
 
 # Below this many candidates scoring all of them in float64 is as fast as nominating first.
 FEW: Final = 256
@@ -47,19 +47,16 @@ def ordinals_from_bitmap(bitmap: BitMap) -> Ordinals:
 def shortlist(terms: Terms, candidates: Ordinals, k: int, after_score: float | None = None) -> tuple[Ordinals, Scores]:
     """Candidates among which the best k behind a score surely are, ties at both ends included, and their scores.
 
-    With |approximate − exact| ≤ m: items approximated below after_score − m surely come behind it. Let t be the k-th
-    best approximation of those. Then k items score at least t − m, so the k-th best score is at least t − m, and every
-    item that reaches it is approximated at t − 2m or more. Likewise nothing behind after_score is approximated above
-    after_score + m.
+    Each item has a rough score r and a bound e with |r − exact| ≤ e. Items with r + e < after_score surely come behind
+    it. Let t be the k-th largest r − e of those: k items behind it score t or more, so the k-th best score is at least
+    t, and every item that reaches it has r + e ≥ t. Likewise nothing behind after_score has r − e above it. While the
+    candidates go by, the k-th largest so far is below the final t, so what it rules out stays out.
     """
+    if k <= 0:
+        return candidates[:0], np.empty(0)
     if len(candidates) <= max(FEW, k):
         return candidates, score(terms, candidates)
-    rough, margin = approximate(terms, candidates)
-    pool = rough if after_score is None else rough[rough < after_score - margin]
-    kept = np.ones(len(candidates), dtype=np.bool_) if after_score is None else rough <= after_score + margin
-    if len(pool) > k:
-        kept &= rough >= np.partition(pool, len(pool) - k)[len(pool) - k] - 2 * margin
-    nominees = candidates[kept]
+    nominees = candidates[nominate(terms, candidates, k, after_score)]
     return nominees, score(terms, nominees)
 
 
@@ -95,9 +92,9 @@ def rank_of(terms: Terms, candidates: Ordinals, ordinal: int, ids: IdOrder) -> i
     """Place of one candidate among all of them, from 1. Only near ties of it are scored exactly."""
     target = np.array([ordinal], dtype=np.uint32)
     own = float(score(terms, target)[0])
-    rough, margin = approximate(terms, candidates)
-    above = int(np.count_nonzero(rough > own + margin))
-    near = candidates[(rough <= own + margin) & (rough >= own - margin)]
+    rough, errors = approximate(terms, candidates)
+    above = int(np.count_nonzero(rough - errors > own))
+    near = candidates[(rough - errors <= own) & (rough + errors >= own)]
     scores = score(terms, near)
     above += int(np.count_nonzero(scores > own))
     tied = near[scores == own]

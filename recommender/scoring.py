@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from recommender import kernels
+from recommender.coarse import Coarse, coarse_query, fixed
 from recommender.model import Ordinals, Side
 
 Scores = npt.NDArray[np.float64]
@@ -15,21 +18,26 @@ Rows = npt.NDArray[np.int32]
 
 CHUNK_ROWS: Final = 4096  # 64 factors in float64 are 2 MB then: stays in the second-level cache
 FLOAT32_UNIT: Final = 2.0**-24  # unit roundoff of float32
-FLOAT64_UNIT: Final = 2.0**-53
 FLOAT32_TINY: Final = 2.0**-120  # above what underflow can lose in one product of scaled vectors
+
+_NO_ROWS, _NO_CODES = fixed(np.empty(0, np.int32)), fixed(np.empty((0, 0), np.int8))
+_NO_SCALES, _NO_QUERY = fixed(np.empty(0, np.float32)), fixed(np.empty(0, np.int16))
+_NO_ORDINALS, _NO_VALUES = np.empty(0, np.uint32), np.empty(0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dense:
     """An inner product with every row of a side, times `scale` of the row (None: 1). Items without a row get 0.
 
-    Shapes: vector (width,), scale (rows,). side: whose rows; None for the list's own.
+    Shapes: vector (width,), scale (rows,). side: whose rows; None for the list's own. coarse: coarse rows with the
+    scale in them, where they are at hand.
     """
 
     name: str
     vector: npt.NDArray[np.float64]
     scale: npt.NDArray[np.float64] | None = None
     side: Side | None = None
+    coarse: Coarse | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,76 +96,114 @@ def score(terms: Terms, ordinals: Ordinals) -> Scores:
     return total
 
 
-def approximate(terms: Terms, ordinals: Ordinals) -> tuple[Scores, float]:
-    """A fast score of each item, and a bound on how far any of them is from `score`.
+@dataclass(frozen=True, slots=True, eq=False)
+class Approximation:
+    """A score's sum over coarse rows, as kernels take it. floor: what each error is increased by."""
 
-    The dense terms are float32 matrix products over v̂ = v/‖v‖, scaled back by ‖v‖. For any order of summation a
-    product of n terms in precision u is within γₙ·Σ|xᵢ||yᵢ| ≤ γₙ·‖x‖·‖y‖ of the true one, γₙ = nu/(1 − nu) (Higham,
-    Accuracy and Stability of Numerical Algorithms, 2002, §3.1); rounding v̂ to float32 and scaling cost three more
-    units. So |approximate − exact| ≤ γₙ₊₄·‖v‖·max(scale·‖row‖), and twice (n + 4)·u is above γₙ₊₄ by enough to swallow
-    what happens in float64 as well. Without dense terms both are the same sums: the bound is 0. Beside other terms the
-    float64 sums themselves round, each to within u·|sum|, and those terms may be much larger than the products.
+    tables: tuple[object, ...]
+    bias_rows: Rows
+    bias: Scores
+    sparse: Ordinals
+    added: Scores
+    floor: float
+
+
+def approximation(terms: Terms) -> Approximation:
+    """What the fast sum of a score is made of.
+
+    Each dense term goes by the coarse rows of its side, with the bound of `coarse.coarse_query`; the others are added
+    as they are. The float64 sums of both ways round, each to within a few units of each part's size, which
+    `kernels.FLOAT64_SLACK` of each part covers.
     """
-    own_rows = terms.side.rows(ordinals)
-    total = np.zeros(len(ordinals))
-    margin = 0.0
+    tables, floor = [], 0.0
     for term in terms.dense:
-        side, rows = (terms.side, own_rows) if term.side is None else (term.side, term.side.rows(ordinals))
-        length = float(np.sqrt(np.sum(term.vector * term.vector)))
-        if length == 0.0 or not len(side.ordinals):
+        side = terms.side if term.side is None else term.side
+        if not len(side.ordinals) or not term.vector.any():
             continue
-        part = length * _by_row_float32(side, (term.vector / length).astype(np.float32), rows)
-        reach = side.norms if term.scale is None else side.norms * term.scale
-        if term.scale is not None:
-            part *= _by_row(term.scale, rows)
-        total += part
-        largest = 1.0 if term.scale is None else float(term.scale.max())
-        margin += length * float32_margin(len(term.vector), float(reach.max()), largest)
-    for sparse in terms.sparse:
-        total += _sparse_at(sparse, ordinals)
-    for bias in terms.bias:
-        total += _by_row(bias.values, own_rows)
-    others = max(len(terms.dense) - 1, 0) + len(terms.sparse) + len(terms.bias)
-    if margin > 0.0 and others and len(total):
-        margin += 4 * (others + 1) * FLOAT64_UNIT * max(float(total.max()), -float(total.min()), 0.0)
-    return total, margin
+        coarse = term.coarse
+        if coarse is None:
+            coarse = side.coarse if term.scale is None else side.coarse.scaled(term.scale, side.norms)
+        query = coarse_query(term.vector, coarse)
+        rows = (fixed(side.row_of), fixed(coarse.codes), fixed(coarse.scales))
+        tables.append((*rows, fixed(query.codes), query.step, query.coarseness))
+        floor += query.floor
+    if not tables:  # one table without rows: kernels are compiled for each number of them, from one on
+        tables.append((_NO_ROWS, _NO_CODES, _NO_SCALES, _NO_QUERY, 0.0, 0.0))
+    row_ofs, codes, scales, queries, steps, coarseness = zip(*tables, strict=True)
+    bias = _NO_VALUES if not terms.bias or not len(terms.side.ordinals) else terms.bias[0].values
+    if len(bias):
+        for more in terms.bias[1:]:
+            bias = bias + more.values
+    sparse, added = _one_sparse(terms.sparse)
+    return Approximation(
+        (row_ofs, codes, scales, queries, np.array(steps), np.array(coarseness)),
+        fixed(terms.side.row_of),
+        fixed(bias),
+        fixed(sparse),
+        fixed(added),
+        floor,
+    )
+
+
+def approximate(terms: Terms, ordinals: Ordinals) -> tuple[Scores, Scores]:
+    """A fast score of each item, and a bound on how far each is from `score`. Ordinals ascend."""
+    of = approximation(terms)
+    values, errors = np.empty(len(ordinals)), np.empty(len(ordinals))
+    kernels.rough_scores(fixed(ordinals), of.tables, of.bias_rows, of.bias, of.sparse, of.added, values, errors)
+    errors += of.floor
+    return values, errors
+
+
+def nominate(terms: Terms, ordinals: Ordinals, k: int, after: float | None = None) -> npt.NDArray[np.int64]:
+    """Places of the items that may be among the best k behind a score; see retrieval.shortlist. Ordinals ascend."""
+    of = approximation(terms)
+    behind = np.inf if after is None else after
+    found: npt.NDArray[np.int64] = kernels.nominate(
+        fixed(ordinals), of.tables, of.bias_rows, of.bias, of.sparse, of.added, of.floor, k, behind
+    )
+    return found
+
+
+def _one_sparse(terms: Sequence[Sparse]) -> tuple[Ordinals, Scores]:
+    """The sum of sparse terms as one."""
+    if not terms:
+        return _NO_ORDINALS, _NO_VALUES
+    if len(terms) == 1:
+        return terms[0].ordinals, terms[0].values
+    ordinals, place = np.unique(np.concatenate([term.ordinals for term in terms]), return_inverse=True)
+    values = np.zeros(len(ordinals))
+    np.add.at(values, place, np.concatenate([term.values for term in terms]))
+    return ordinals, values
 
 
 def float32_margin(width: int, reach: float, scale: float = 1.0) -> float:
     """How far a float32 product of a unit vector with a row of at most that length is from the true one, at most.
 
-    reach: largest scale × ‖row‖; scale: the largest scale. See `approximate` for the proof.
+    reach: largest scale × ‖row‖; scale: the largest scale. For any order of summation a product of n terms in precision
+    u is within γₙ·Σ|xᵢ||yᵢ| ≤ γₙ·‖x‖·‖y‖ of the true one, γₙ = nu/(1 − nu) (Higham, Accuracy and Stability of Numerical
+    Algorithms, 2002, §3.1); rounding the vector to float32 and scaling cost three more units. So it is at most
+    γₙ₊₄·‖row‖, and twice (n + 4)·u is above γₙ₊₄ by enough to swallow what happens in float64 as well.
     """
     return reach * 2 * (width + 4) * FLOAT32_UNIT + scale * width * FLOAT32_TINY
 
 
 def _dense_exact(term: Dense, side: Side, rows: Rows) -> Scores:
-    """Row by row in float64: NumPy sums each contiguous row by itself, in an order that depends on its width alone.
+    """Row by row in float64, each summed by itself in an order that depends on its width alone.
 
     BLAS does not: its kernels sum differently by shape, and two of them disagree about near ties.
     """
     values = np.zeros(len(rows))
-    known = np.flatnonzero(rows >= 0)
-    for start in range(0, len(known), CHUNK_ROWS):
-        chunk = known[start : start + CHUNK_ROWS]
-        wide = np.ascontiguousarray(side.factors[rows[chunk]]).astype(np.float64)
-        wide *= term.vector
-        values[chunk] = wide.sum(axis=1)
+    if len(term.vector) <= kernels.WIDEST:
+        kernels.exact_products(rows, fixed(side.factors), fixed(term.vector), values)
+    else:
+        known = np.flatnonzero(rows >= 0)
+        for start in range(0, len(known), CHUNK_ROWS):
+            chunk = known[start : start + CHUNK_ROWS]
+            wide = side.factors[rows[chunk]].astype(np.float64)
+            wide *= term.vector
+            values[chunk] = wide.sum(axis=1)
     if term.scale is not None:
-        values[known] *= term.scale[rows[known]]
-    return values
-
-
-def _by_row_float32(side: Side, vector: npt.NDArray[np.float32], rows: Rows) -> Scores:
-    """One product over all rows when most are wanted, else over the gathered ones; 0 for items without a row."""
-    # A gathered row costs two to four streamed ones (19 to 37 ns against 9 ns, 64 factors, 156,000 rows, one thread).
-    if 3 * len(rows) >= len(side.ordinals):
-        return _by_row((side.factors @ vector).astype(np.float64), rows)
-    values = np.zeros(len(rows))
-    known = np.flatnonzero(rows >= 0)
-    for start in range(0, len(known), CHUNK_ROWS):
-        chunk = known[start : start + CHUNK_ROWS]
-        values[chunk] = side.factors[rows[chunk]] @ vector
+        values *= _by_row(term.scale, rows)
     return values
 
 

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 from pyroaring import BitMap
 
+from recommender.coarse import Coarse
 from recommender.content import popularity_bias
 from recommender.documents import Kind
 from recommender.errors import CursorExpiredError, ModelRefusedError, NoModelError
@@ -21,7 +22,7 @@ from recommender.neighbours import neighbour_term
 from recommender.newcomers import Newcomers, NewRows
 from recommender.nomination import joined, rows_for
 from recommender.ports import ModelStore, VectorRows
-from recommender.scoring import Bias, Dense, Scores, Terms, score
+from recommender.scoring import Bias, Dense, Scores, Terms, approximate, nominate, score
 
 PINNED_MODELS: Final = 2  # besides the serving one: a publication or two happen while somebody pages
 RETRY_REFUSED_MS: Final = 60_000  # a copy on a shared directory may be complete by then; checking costs a full read
@@ -131,6 +132,11 @@ class LoadedSide:
         return np.divide(1.0, norms, out=np.zeros(len(norms)), where=norms > 0)
 
     @cached_property
+    def cosines(self) -> Coarse:
+        """The coarse rows at length 1."""
+        return self.side.coarse.scaled(self.inverse_norms, self.side.norms)
+
+    @cached_property
     def popular_from(self) -> float:
         """Popularity at which a row belongs to the most popular share; infinite when nothing is popular."""
         popularity = self.side.popularity
@@ -140,8 +146,14 @@ class LoadedSide:
 
     def warm(self) -> None:
         """Compute what requests will want, so that none of them waits for it."""
-        _ = (self.side.gram, self.side.norms, self.inverse_norms, self.popularity, self.prior, self.popular_from)
-        self.side.rows(np.zeros(1, dtype=np.uint32))
+        _ = (self.side.gram, self.inverse_norms, self.popularity, self.prior, self.popular_from, self.cosines)
+        tables = list(self.tables.items())
+        products = [Dense(name, np.ones(side.factors.shape[1]), side=side) for name, side in tables]
+        for count in range(1, len(products) + 1):  # loops are compiled for each number of products
+            terms = Terms(self.side, dense=tuple(products[:count]))
+            nominate(terms, self.side.ordinals[:1], 1)
+            approximate(terms, self.side.ordinals[:1])
+        score(Terms(self.side, dense=tuple(products)), self.side.ordinals[:1])
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,6 +28,7 @@ ELSEWHERE = ("catalogue_url", "events_url", "archive_url", "models_url")
 # The sample talent has done enough for a good list, in a trade that most readers can judge.
 SAMPLE_TRADE = "Software Development"
 SAMPLE_EVENTS = 30
+TOKEN_HOURS = 12  # of those that are printed: a day's play
 
 
 class PortInUseError(TandemError):
@@ -76,7 +77,7 @@ def command(
             return
         from gateway.cli.serve import run_server
 
-        run_server(settings, banner(built.sample_talent_id))
+        run_server(settings, banner(settings, built.sample_talent_id))
 
 
 def demo_settings(data_dir: Path | None, port: int | None) -> Settings:
@@ -211,7 +212,7 @@ async def _train(settings: Settings) -> None:
         await train_and_publish(opened, trained_at_ms=now_ms, nonce=nonce, evaluate=False)
 
 
-def banner(talent_id: str) -> str:
+def banner(settings: Settings, talent_id: str) -> str:
     """What is printed when the server answers: where, for whom, and what to try first."""
     return f"""
 Tandem answers at {{url}}/graphql (GraphiQL in a browser; Ctrl-C stops it).
@@ -219,7 +220,40 @@ It is open: on this machine, without a token, everybody is an engineer who may r
 {talent_id} is a talent with a history. Try:
 
 {sample_query(talent_id)}
+
+With a token it answers as another role. These live {TOKEN_HOURS} hours; `tandem token` prints more. Send one of them as
+`Authorization: Bearer …`, in GraphiQL as {{"Authorization": "Bearer …"}} below “Headers”:
+
+{sample_tokens(settings, talent_id)}
 """
+
+
+def sample_tokens(settings: Settings, talent_id: str) -> str:
+    """A line with a name and a line with a token for each role but the one that needs none."""
+    from gateway.cli.token import Role, signed
+    from gateway.market.files import files_in
+
+    client_id = sample_client(files_in(settings.data_dir / "market").jobs)
+    subjects = {Role.TALENT: talent_id, Role.CLIENT: client_id, Role.SERVICE: None, Role.ADMIN: None}
+    lines = []
+    for role, subject in subjects.items():
+        # The demo checks its own tokens, wherever the environment says that others come from.
+        own = settings.model_copy(update={"jwks_url": None})
+        hours = min(TOKEN_HOURS, settings.token_hours)
+        name = role.value if subject is None else f"{role.value} {subject}"
+        lines += [f"{name}:", signed(own, role, subject, hours)]
+    return "\n".join(lines)
+
+
+def sample_client(jobs: Path) -> str:
+    """The client with the most open jobs."""
+    from collections import Counter
+
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(jobs, columns=["client_id", "status"]).to_pylist()
+    owners = Counter(row["client_id"] for row in rows if row["status"] == "OPEN") or Counter([rows[0]["client_id"]])
+    return str(min(owners, key=lambda owner: (-owners[owner], owner)))
 
 
 def sample_query(talent_id: str) -> str:

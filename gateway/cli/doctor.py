@@ -270,6 +270,8 @@ def _access(settings: Settings) -> Finding:
         )
     if settings.auth == "open":
         return Finding("access", Status.OK, f"open to everybody on this machine ({settings.host})")
+    if settings.auth == "jwt":
+        return _keys(settings)
     token = settings.service_token
     if token is not None and len(token.get_secret_value()) < SHORT_TOKEN:
         return Finding(
@@ -283,3 +285,18 @@ def _day(time_ms: int) -> str:
         return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d")
     except (ValueError, OverflowError, OSError):  # a log may hold any number
         return f"{time_ms} ms"
+
+
+def _keys(settings: Settings) -> Finding:
+    """Whether the keys that tokens are checked with can be read from here."""
+    from http.client import HTTPException
+
+    from gateway.http.key_set import KeySetError, fetch, keys_from
+
+    path = settings.jwks_path
+    url = without_password(settings.jwks_url or "")
+    try:
+        keys = keys_from(path.read_bytes() if path else fetch(settings.jwks_url or "", time.monotonic))
+    except (OSError, HTTPException, KeySetError) as error:
+        return Finding("access", Status.FAIL, f"no key from TANDEM_JWKS_URL={url}: {error}; nobody is let in without")
+    return Finding("access", Status.OK, f"with tokens of {settings.issuer} by {len(keys)} keys from {url}")

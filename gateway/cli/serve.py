@@ -263,3 +263,4 @@ def _serve(app: Any, listener: socket.socket, banner: str, end_streams: Callable
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
     Server(config).run(sockets=[listener])
+        "jwt": f"jwt: who sends `Authorization: Bearer` and a token of {settings.issuer}, as its role",

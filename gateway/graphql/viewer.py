@@ -1,11 +1,12 @@
-"""Who asks, and what each role may do: one table."""
+"""Who asks, and what each role may do: one table. Which fields a role reaches is in access.py."""
 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
-from gateway.graphql.errors import ForbiddenError
+from gateway.graphql.errors import ForbiddenError, UnauthenticatedError
 
 
 class Permission(enum.Enum):
@@ -13,36 +14,77 @@ class Permission(enum.Enum):
 
     READ = "read"
     WRITE_EVENTS = "record events"
-    WRITE_CATALOGUE = "change or delete talents and jobs"
+    WRITE_CATALOGUE = "change talents and jobs"
+    DELETE = "delete or erase talents and jobs"
     SEND_OPERATIONS = "send operations that nobody trusted before"
+    OBSERVE = "read the metrics"
 
 
-PERMISSIONS: dict[str, frozenset[Permission]] = {
-    "engineer": frozenset({Permission.READ, Permission.WRITE_EVENTS, Permission.SEND_OPERATIONS}),
-    "service": frozenset({Permission.READ, Permission.WRITE_EVENTS, Permission.WRITE_CATALOGUE}),
+_OWN = frozenset({Permission.READ, Permission.WRITE_EVENTS})
+_STAFF = _OWN | {Permission.OBSERVE}
+_SERVICE = _STAFF | {Permission.WRITE_CATALOGUE}
+PERMISSIONS: Final[dict[str, frozenset[Permission]]] = {
+    "talent": _OWN,
+    "client": _OWN,
+    "service": _SERVICE,
+    "engineer": _STAFF | {Permission.SEND_OPERATIONS},
+    "admin": frozenset(Permission),
+}
+ROLES: Final = tuple(PERMISSIONS)
+_WHAT_OPENS_IT: Final = {
+    Permission.WRITE_CATALOGUE: "the role service or admin may: `tandem token --role service` prints its token; the "
+    "server takes it with TANDEM_AUTH=token and TANDEM_SERVICE_TOKEN, or one of a provider with TANDEM_AUTH=jwt",
+    Permission.DELETE: "the role admin may: `tandem token --role admin` prints its token; with TANDEM_AUTH=token, "
+    "whoever has TANDEM_SERVICE_TOKEN may, too",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """Who asks. subject: the talent or client they are; None for an engineer or a service."""
+    """Who asks. Made once per token, and looked at all over a request.
+
+    subject: the talent or client they are; of the others, whoever the token was made for. until_ms: when the token
+    ends, in epoch milliseconds; None for never. permissions: those of the roles, unless they are given.
+    """
 
     roles: tuple[str, ...]
     subject: str | None = None
+    until_ms: int | None = None
+    permissions: frozenset[Permission] | None = None
+    may_all: bool = field(init=False)  # sees whatever there is, so that nothing has to be looked at twice
+    talent_id: str | None = field(init=False)  # whom a talent's token speaks for
+    client_id: str | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.permissions is None:
+            own: frozenset[Permission] = frozenset()
+            object.__setattr__(self, "permissions", own.union(*(PERMISSIONS.get(role, own) for role in self.roles)))
+        object.__setattr__(self, "may_all", Permission.OBSERVE in (self.permissions or ()))
+        object.__setattr__(self, "talent_id", self.subject if "talent" in self.roles else None)
+        object.__setattr__(self, "client_id", self.subject if "client" in self.roles else None)
 
     def may(self, permission: Permission) -> bool:
         """Whether one of the roles grants it."""
-        return any(permission in PERMISSIONS.get(role, ()) for role in self.roles)
+        return permission in (self.permissions or ())
 
     def require(self, permission: Permission) -> None:
         """Raises ForbiddenError unless one of the roles grants it."""
         if not self.may(permission):
-            raise ForbiddenError(
-                f"the role {' and '.join(self.roles) or 'none'} may not {permission.value}: start the server with "
-                "TANDEM_AUTH=token and TANDEM_SERVICE_TOKEN, and send that token as `Authorization: Bearer …`"
-            )
+            opens = _WHAT_OPENS_IT.get(permission, "ask for a token of another role")
+            raise ForbiddenError(f"{self.named} may not {permission.value}; {opens}")
+
+    def check_time(self, now_ms: int) -> None:
+        """Raises UnauthenticatedError when the token has ended, which one of a stream may while it is open."""
+        if self.until_ms is not None and now_ms >= self.until_ms:
+            raise UnauthenticatedError("the token has expired: connect again with a new one")
+
+    @property
+    def named(self) -> str:
+        """The roles, for a sentence."""
+        return f"the role {' and '.join(self.roles) or 'none'}"
 
 
-NOBODY = Viewer(())  # before it is known who asks
-ENGINEER = Viewer(("engineer",))
-SERVICE = Viewer(("service",))
+NOBODY: Final = Viewer(())  # before it is known who asks
+ENGINEER: Final = Viewer(("engineer",))
+# Who has the one token of TANDEM_AUTH=token: there is no other key that could delete.
+SERVICE: Final = Viewer(("service",), permissions=_SERVICE | {Permission.DELETE})

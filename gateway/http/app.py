@@ -95,7 +95,7 @@ def build_app(
         ],
         middleware=layers,
         exception_handlers={HttpProblem: _refused, HTTPException: _not_served},
-        lifespan=_serving(services, tasks),
+        lifespan=_serving(services, (*access.tasks, *tasks)),
     )
 
 

@@ -36,7 +36,7 @@ class Health:
 
     async def metrics(self, request: Request) -> Response:
         """Counters in Prometheus' text form. Raises HttpProblem for who may not ask."""
-        self._access.viewer(request)
+        self._access.observer(request)
         services = self._services
         counts = services.recommender.cache_counts
         text = self._metrics.text(self._manifest(), services.clock_ms(), counts, services.rules)

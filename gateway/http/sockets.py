@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from copy import copy
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
 from graphql import GraphQLError
@@ -13,10 +14,14 @@ from starlette.websockets import WebSocket
 from strawberry.asgi import ASGIWebSocketAdapter
 from strawberry.exceptions import ConnectionRejectionError
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler, Operation
-from strawberry.subscriptions.protocols.graphql_transport_ws.types import Message, SubscribeMessage
+from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
+    ConnectionInitMessage,
+    Message,
+    SubscribeMessage,
+)
 
 from gateway.graphql.context import Context
-from gateway.graphql.errors import request_error
+from gateway.graphql.errors import UnauthenticatedError, request_error
 from gateway.graphql.results import finished_stream
 from gateway.graphql.services import Services
 from gateway.graphql.viewer import NOBODY, Viewer
@@ -32,6 +37,8 @@ if TYPE_CHECKING:
 
     from gateway.http.graphql_view import GraphQLView
 
+FORBIDDEN: Final = 4403  # of the protocol: what a connection is closed with whose token is none, or not any more
+
 
 class TextSocket(ASGIWebSocketAdapter):
     """Messages as text: graphql-ws refuses the binary ones that an encoder of bytes would make."""
@@ -43,6 +50,26 @@ class TextSocket(ASGIWebSocketAdapter):
 
 class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
     """Finds persisted operations, and refuses what a request by HTTP would be refused for."""
+
+    _ending: asyncio.TimerHandle | None = None
+
+    async def handle_connection_init(self, message: ConnectionInitMessage) -> None:
+        """Who asks is settled; the connection ends when their token does. Clients connect again after a 4403."""
+        await super().handle_connection_init(message)
+        until_ms = self.context.viewer.until_ms
+        if self.connection_acknowledged and self._ending is None and until_ms is not None:
+            left_seconds = (until_ms - self.context.services.clock_ms()) / 1000
+            self._ending = asyncio.get_running_loop().call_later(max(0.0, left_seconds), self._end)
+
+    def _end(self) -> None:
+        closing = asyncio.ensure_future(self.websocket.close(code=FORBIDDEN, reason="The token has expired"))
+        closing.add_done_callback(self._task_done)
+
+    async def shutdown(self) -> None:
+        """End what runs on the connection."""
+        if self._ending is not None:
+            self._ending.cancel()
+        await super().shutdown()
 
     async def handle_message(self, message: Message) -> None:
         """Any message; what is no message closes the connection as the protocol says."""
@@ -59,9 +86,13 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
             return
         view = cast("GraphQLView", self.view)
         try:
+            self.context.viewer.check_time(self.context.services.clock_ms())
             if len(self.operations) >= (most := cast("int", self.max_subscriptions_per_connection)):
                 raise request_error(f"at most {most} operations at once on one connection", "BAD_REQUEST")
             operation = await view.operations.find(checked_request(message["payload"]), self.context.viewer)
+        except UnauthenticatedError:
+            await self.websocket.close(code=FORBIDDEN, reason="The token has expired")
+            return
         except (HttpProblem, GraphQLError) as problem:
             error = problem if isinstance(problem, GraphQLError) else request_error(str(problem), problem.code)
             await self.send_message({"id": message["id"], "type": "error", "payload": [error.formatted]})
@@ -73,6 +104,7 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
         """Each in a context of its own, as if it had come by HTTP: one must not be shown what another loaded before."""
         own = copy(self)
         own.context = cast("SocketContext", self.context).of_operation()
+        own.context.begin()
         await super(SocketHandler, own).run_operation(operation)
 
     async def _send_result_stream(self, operation: Operation[Context, None], result_source: StreamResult) -> None:

@@ -18,7 +18,7 @@ from gateway.adapters.sqlite.events import SqliteEventLog
 from gateway.adapters.sqlite.serving_log import SqliteServingLog
 from gateway.graphql.services import Services
 from gateway.http.app import build_app
-from gateway.http.auth import build_access
+from gateway.http.auth import Access, build_access
 from gateway.settings import Settings
 from recommender.documents import Budget, BudgetType, JobStatus, Kind, Level, Money, Patch
 from recommender.events import EventType
@@ -157,7 +157,9 @@ def small_model(version: str = "m1", talents: int = TALENTS, jobs: int = JOBS) -
     return Model(manifest=manifest, talents=side(talents), jobs=side(jobs))
 
 
-async def open_market(path: Path, settings: Settings | None = None, base_url: str = BASE) -> ServedMarket:
+async def open_market(
+    path: Path, settings: Settings | None = None, base_url: str = BASE, *, access: Access | None = None
+) -> ServedMarket:
     """The market in fresh stores under `path`, each talent with a view, a save and an application."""
     clock = [NOW_MS]
     numbers = count(1)
@@ -197,7 +199,7 @@ async def open_market(path: Path, settings: Settings | None = None, base_url: st
     )
     app = build_app(
         services,
-        build_access(chosen),
+        access or build_access(chosen),
         cors_origins=chosen.cors_origins,
         batch_operations=chosen.batch_operations,
         refused_status=int(chosen.refused_status),

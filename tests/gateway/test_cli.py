@@ -11,10 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import jwt
 import pytest
+from starlette.requests import Request
 
 from gateway import cli
 from gateway.cli import COMMANDS, main
+from gateway.http.auth import build_access
+from gateway.settings import Settings
 from recommender.errors import UnavailableError
 
 ROOT = Path(__file__).parents[2]
@@ -209,11 +213,41 @@ def test_a_token_can_be_had_before_the_setting_that_needs_it(run: Run) -> None:
     assert run("token", AUTH="token")[0] == 0
 
 
-@pytest.mark.parametrize("role", ["talent", "client", "engineer", "admin"])
-def test_other_roles_come_later_and_say_so(run: Run, role: str) -> None:
-    code, out, err = run("token", "--role", role)
-    assert (code, out) == (2, "")
-    assert err.startswith(f"tandem: tokens of the role {role} come with TANDEM_AUTH=jwt, which is not built yet")
+@pytest.mark.parametrize("role", ["talent", "client", "service", "engineer", "admin"])
+def test_a_token_of_each_role_is_signed_here_and_says_how_to_serve_for_it(run: Run, tmp_path: Path, role: str) -> None:
+    data = {"DATA_DIR": str(tmp_path)}
+    code, out, err = run("token", "--role", role, "--sub", "t-4", "--hours", "2", **data)
+    assert code == 0, err
+    told = jwt.decode(out.strip(), options={"verify_signature": False})
+    assert (told["role"], told["sub"], told["exp"] - told["iat"]) == (role, "t-4", 7_200)
+    said = dict(re.findall(r"(TANDEM_[A-Z_]+)=(\S+)", err))
+    assert said.pop("TANDEM_AUTH") == "jwt"
+    settings = {name.removeprefix("TANDEM_"): value for name, value in said.items()}
+    assert run("token", "--role", role, "--sub", "t-4", AUTH="jwt", **settings, **data)[0] == 0
+    served = Settings(auth="jwt", **{name.lower(): value for name, value in settings.items()})
+    request = Request({"type": "http", "headers": [(b"authorization", f"Bearer {out.strip()}".encode())]})
+    assert build_access(served).viewer(request).roles == (role,)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "names"),
+    [
+        (["--role", "talent"], {}, "--role talent needs --sub"),
+        (["--role", "client"], {}, "--role client needs --sub"),
+        (["--role", "talent", "--sub", ""], {}, "--sub: the token needs `sub`"),
+        (["--role", "talent", "--sub", "x" * 257], {}, "--sub: the token needs `sub`"),
+        (["--role", "admin", "--hours", "25"], {}, "--hours 25 is more than the 24 of TANDEM_TOKEN_HOURS"),
+        (["--role", "admin"], {"JWKS_URL": "https://id.example.com/keys"}, "the provider behind TANDEM_JWKS_URL"),
+        (["--role", "service"], {"JWKS_URL": "https://id.example.com/keys", "AUTH": "jwt"}, "TANDEM_JWKS_URL"),
+    ],
+)
+def test_a_token_that_cannot_be_signed_here_is_one_clear_line(
+    run: Run, tmp_path: Path, arguments: list[str], settings: dict[str, str], names: str
+) -> None:
+    code, out, err = run("token", *arguments, DATA_DIR=str(tmp_path), **settings)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert names in err
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_unknown_role_is_wrong_usage(run: Run) -> None:

@@ -249,14 +249,14 @@ def test_the_demo_serves_what_its_banner_promises(tmp_path: Path) -> None:
             said = ""
             for line in process.stdout:
                 said += line
-                if line == "}\n":  # the end of the sample query
+                if said.endswith("\n") and said.splitlines()[-2:-1] == ["admin:"]:  # the last of the tokens
                     break
             address = re.search(r"http://127\.0\.0\.1:\d+/graphql", said)
             talent = re.search(r"tal-\d{6}", said)
             assert address is not None, said
             assert talent is not None, said
             assert "without a token, everybody is an engineer who may read all and write events" in said
-            query = said.partition("Try:")[2].strip()
+            query = said.partition("Try:")[2].partition("With a token")[0].strip()
             assert query == sample_query(talent[0])
             assert len(query.splitlines()) <= 8
             answer = httpx.post(address[0], json={"query": query}).json()
@@ -265,6 +265,14 @@ def test_the_demo_serves_what_its_banner_promises(tmp_path: Path) -> None:
             assert [edge["rank"] for edge in edges] == [1, 2, 3, 4, 5]
             assert all(edge["node"]["title"] for edge in edges)
             assert any(edge["reasons"] for edge in edges)
+            tokens = dict(re.findall(r"^(talent|client|service|admin)\b.*:\n(\S+)$", said, re.MULTILINE))
+            assert list(tokens) == ["talent", "client", "service", "admin"]
+            who = {"query": "{ viewer { roles } }"}
+            for role, token in tokens.items():
+                answer = httpx.post(address[0], json=who, headers={"Authorization": f"Bearer {token}"}).json()
+                assert answer == {"data": {"viewer": {"roles": [role]}}}
+            bad = httpx.post(address[0], json=who, headers={"Authorization": f"Bearer {tokens['admin']}x"})
+            assert bad.status_code == 401
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(timeout=20)

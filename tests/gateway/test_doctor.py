@@ -158,7 +158,12 @@ def test_little_room_is_a_warning_and_too_little_a_failure(monkeypatch: pytest.M
         ({"AUTH": "token"}, Status.FAIL, "needs TANDEM_SERVICE_TOKEN"),
         ({"AUTH": "token", "SERVICE_TOKEN": "short"}, Status.WARN, "short enough to be guessed"),
         ({"AUTH": "token", "SERVICE_TOKEN": "x" * 43}, Status.OK, "with the service token"),
-        ({"AUTH": "jwt"}, Status.FAIL, "not built yet"),
+        ({"AUTH": "jwt"}, Status.FAIL, "TANDEM_AUTH=jwt needs TANDEM_JWKS_URL"),
+        (
+            {"AUTH": "jwt", "ISSUER": "i", "AUDIENCE": "a", "JWKS_URL": "http://127.0.0.1:1/keys"},
+            Status.FAIL,
+            "no key from TANDEM_JWKS_URL=http://127.0.0.1:1/keys",
+        ),
     ],
 )
 def test_access_is_judged(monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], status: Status, text: str) -> None:

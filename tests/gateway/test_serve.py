@@ -157,7 +157,7 @@ def test_no_model_is_one_clear_line(tmp_path: Path) -> None:
     ("settings", "names"),
     [
         ({"TANDEM_AUTH": "token"}, "TANDEM_SERVICE_TOKEN"),
-        ({"TANDEM_AUTH": "jwt"}, "TANDEM_AUTH=jwt"),
+        ({"TANDEM_AUTH": "jwt"}, "TANDEM_JWKS_URL and TANDEM_ISSUER and TANDEM_AUDIENCE"),
         ({"TANDEM_AUTH": "open", "TANDEM_HOST": "0.0.0.0"}, "loopback"),  # noqa: S104 — refused
         ({"TANDEM_AUTH": "sesame"}, "TANDEM_AUTH"),
     ],

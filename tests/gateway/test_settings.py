@@ -174,7 +174,7 @@ def test_access_without_what_it_needs_says_so() -> None:
     assert load_settings(auth="token", service_token="s3cret").access_problem() is None
     assert "needs TANDEM_SERVICE_TOKEN" in str(load_settings(auth="token").access_problem())
     assert "needs TANDEM_SERVICE_TOKEN" in str(load_settings(auth="token", service_token=" \n").access_problem())
-    assert "not built yet" in str(load_settings(auth="jwt").access_problem())
+    assert "TANDEM_JWKS_URL and TANDEM_ISSUER" in str(load_settings(auth="jwt", audience="a").access_problem())
 
 
 def test_a_token_out_of_a_file_needs_no_care_for_its_line_break(monkeypatch: pytest.MonkeyPatch) -> None:
