@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,15 @@ DAY_MS = 86_400_000
 NAN, INFINITY = math.nan, math.inf
 
 Amounts = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Eligible:
+    """What may be recommended from one time to another, while nothing else changes. None may change `ordinals`."""
+
+    ordinals: BitMap
+    from_ms: float
+    until_ms: float
 
 
 class Mirror:
@@ -51,6 +60,7 @@ class Mirror:
         self._expiring = BitMap()
         self._changed_at = np.zeros(0, dtype=np.int64)  # by ordinal: a revision not before its last change
         self._newest = 0
+        self._eligible: _Eligible | None = None  # as of the last time that was asked about
 
     def __len__(self) -> int:
         with self._lock:
@@ -73,6 +83,7 @@ class Mirror:
                 self._put_expiring(ordinals)
             gone = BitMap(changes.deleted) & self._live
             self._remove(gone)
+            self._eligible = None
             self._mark_changed(np.concatenate([ordinals, ordinals_in(gone)]), max(changes.revision, changes.newest))
             self.revision = changes.revision
 
@@ -185,12 +196,26 @@ class Mirror:
     def eligible(self, as_of_ms: int) -> BitMap:
         """Jobs that are OPEN and not expired at `as_of_ms`; talents that are available."""
         with self._lock:
-            if self.kind is Kind.TALENT:
-                return self._texts["is_available"].having_any([_yes_or_no(True)])
-            expired = self._keep(
-                self._expiring, lambda ordinals: self._numbers["expires_at_ms"].numbers(ordinals) <= as_of_ms
-            )
-            return self._texts["status"].having_any([JobStatus.OPEN.value]) - expired
+            known = self._eligible
+            if known is None or not known.from_ms <= as_of_ms < known.until_ms:
+                known = self._eligible = self._eligible_at(as_of_ms)
+            return BitMap(known.ordinals)
+
+    def eligible_until_ms(self, as_of_ms: int) -> float:
+        """When the first of those that are eligible at `as_of_ms` no longer is, unless it changes before; or later."""
+        self.eligible(as_of_ms)
+        with self._lock:
+            known = self._eligible
+            return as_of_ms if known is None or not known.from_ms <= as_of_ms < known.until_ms else known.until_ms
+
+    def _eligible_at(self, as_of_ms: int) -> _Eligible:
+        if self.kind is Kind.TALENT:
+            return _Eligible(self._texts["is_available"].having_any([_yes_or_no(True)]), -INFINITY, INFINITY)
+        expiring = ordinals_in(self._expiring)
+        times = self._numbers["expires_at_ms"].numbers(expiring)
+        is_past = times <= as_of_ms
+        open_jobs = self._texts["status"].having_any([JobStatus.OPEN.value]) - bitmap_of(expiring[is_past])
+        return _Eligible(open_jobs, times[is_past].max(initial=-INFINITY), times[~is_past].min(initial=INFINITY))
 
     def changed_since(self, revision: int) -> BitMap:
         """Ordinals of documents that may have changed after a revision: all that did, of those that were ever here."""

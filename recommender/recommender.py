@@ -38,6 +38,7 @@ from recommender.grounds import (
 )
 from recommender.interest import MUTUAL_WEIGHT, Interest, OrdinalsOf, interests_from_histories
 from recommender.kept_lists import snapshot_from
+from recommender.kept_pages import KeptPages
 from recommender.mirror import Mirror
 from recommender.model import Model
 from recommender.nomination import LEFT_ALONE_MS
@@ -130,6 +131,7 @@ class Recommender:
         self._versions = Versions(models, clock_ms)
         self._snapshots = Snapshots()
         self._caching = None if cache is None else Caching(cache, clock_ms)
+        self._kept_pages = KeptPages()
         self._followed: dict[Kind, Mirror] = {}
         self._vectors, self._nominated_from, self._vectors_alone_until_ms = vectors, nominated_from, 0
         self._clock_ms = clock_ms
@@ -183,7 +185,36 @@ class Recommender:
 
     async def _pages(self, queries: Sequence[ListQuery]) -> list[Answer]:
         answers: dict[int, Answer] = {}
-        drafts = await self._drafts(queries, answers)
+        served: list[ServedList] = []
+        drafts = self._recalled(await self._drafts(queries, answers), answers, served)
+        if drafts:
+            await self._make(drafts, answers, served)
+        if served:
+            await self._serving_log.append(served)
+        return [answers[place] for place in range(len(queries))]
+
+    def _recalled(
+        self, drafts: Sequence[Draft], answers: dict[int, Answer], served: list[ServedList]
+    ) -> Sequence[Draft]:
+        """Answer the lists whose page is at hand; the lists that are left."""
+        if self._caching is None:
+            return drafts
+        left = []
+        for draft in drafts:
+            page = self._kept_pages.get(draft, self._new_id)
+            if page is None:
+                left.append(draft)
+                continue
+            self._caching.counts["lists", "hit"] += 1
+            first = page.items[0].position
+            self._snapshots.put(first.pins, first.digest, page.context.snapshot)
+            answers[draft.place] = page
+            served.append(_served_list(draft, page))
+        return left
+
+    async def _make(self, drafts: Sequence[Draft], answers: dict[int, Answer], served: list[ServedList]) -> None:
+        """Answer the lists with pages that are made now."""
+        revisions, failed = [draft.mirror.revision for draft in drafts], self.cache_counts.get(("cache", "failed"))
         await self._prepare(drafts)
         await self._rerank(drafts)
         ready = []
@@ -198,15 +229,16 @@ class Recommender:
             _is_long(ready, candidates),
             lambda: [cut_page(draft, among) for draft, among in zip(ready, candidates, strict=True)],
         )
-        served = []
         for draft, among, (ordinals, scores) in zip(ready, candidates, cuts, strict=True):
             page = self._page(draft, len(among), ordinals.tolist(), scores.tolist())
             answers[draft.place] = page
             if page.items:
                 served.append(_served_list(draft, page))
-        if served:
-            await self._serving_log.append(served)
-        return [answers[place] for place in range(len(queries))]
+        if failed == self.cache_counts.get(("cache", "failed")):
+            for draft, revision in zip(drafts, revisions, strict=True):
+                made = answers[draft.place]
+                if isinstance(made, RankedPage):
+                    self._kept_pages.put(draft, made, revision)
 
     async def _drafts(self, queries: Sequence[ListQuery], answers: dict[int, Answer]) -> list[Draft]:
         """The lists that can be made, with their interest or traits; the others get their answer."""

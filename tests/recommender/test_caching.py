@@ -20,7 +20,7 @@ from recommender.fatigue import Fatigue
 from recommender.filters import JobFilter, TalentFilter, TermFilter
 from recommender.kept_lists import KEPT_BEST
 from recommender.ports import CachedDocument, CachedList, Lost
-from recommender.query import ListQuery, Mode, Options, Profile, RankedPage
+from recommender.query import ListQuery, Mode, Options, Profile, RankedItem, RankedPage
 from recommender.recommender import Recommender
 from recommender.rules import Rule, RuleKind
 from recommender.search import FacetField
@@ -63,11 +63,16 @@ async def page(recommender: Recommender, query: ListQuery) -> RankedPage:
 
 
 def told(answer: RankedPage | TandemError | None) -> Any:
-    """All that two answers to one query must share: everything but the names of the requests."""
+    """All that two answers to one query must share: everything but the names of the requests and when a list began."""
     if not isinstance(answer, RankedPage):
         return None if answer is None else (type(answer), str(answer))
-    shown = (answer.items, answer.total, answer.has_next, answer.has_previous, answer.strategy, answer.exactness)
+    items = [_timeless(item) for item in answer.items]
+    shown = (items, answer.total, answer.has_next, answer.has_previous, answer.strategy, answer.exactness)
     return (*shown, answer.model.version)
+
+
+def _timeless(item: RankedItem) -> RankedItem:
+    return replace(item, position=replace(item.position, pins=replace(item.position.pins, as_of_ms=0)))
 
 
 class Walk:
@@ -431,10 +436,13 @@ async def test_a_hit_asks_no_port_but_for_what_may_have_changed() -> None:
     each = {"mirror job": 2, "history": 2, "matching job": 2, "append": 2}
     assert world.calls == each
     world.forget_calls()
+    await page(world.recommender, jobs_for())
+    assert world.calls == {"mirror job": 1, "history": 1, "append": 1}
+    world.forget_calls()
     await page(world.recommender, jobs_for("t42"))
     cold = {**dict.fromkeys(each, 1), "get_many talent": 1}
     assert world.calls == cold
-    assert world.recommender.cache_counts["lists", "hit"] == 1
+    assert world.recommender.cache_counts["lists", "hit"] == 2
 
 
 async def test_a_hit_does_not_solve_or_search(monkeypatch: pytest.MonkeyPatch) -> None:

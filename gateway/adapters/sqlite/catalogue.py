@@ -42,6 +42,7 @@ class SqliteCatalogue:
         self._mirrors = {kind: Mirror(kind, currency=currency) for kind in Kind}
         self._texts = {kind: TextIndex(kind) for kind in Kind}
         self._locks = {kind: Lock() for kind in Kind}
+        self._mirrored: dict[Kind, int] = {}  # the file's state that the mirror is not behind
 
     @classmethod
     def open(cls, path: Path, *, currency: str = "USD") -> SqliteCatalogue:
@@ -63,12 +64,14 @@ class SqliteCatalogue:
         return self._tombstones.mark(Kind.JOB, "").hex()[:16]
 
     async def mirror(self, kind: Kind) -> Mirror:
-        """See Catalogue. One point read when nothing has changed."""
-        mirror = self._mirrors[kind]
-        with self._database.reading() as connection:
-            revision = document_rows.revision_of(connection, kind)
-        if mirror.revision < revision:
-            await asyncio.to_thread(self._refresh, kind)
+        """See Catalogue. Reads nothing while the file is as it was."""
+        mirror, state = self._mirrors[kind], self._database.state()
+        if self._mirrored.get(kind) != state:
+            with self._database.reading() as connection:
+                revision = document_rows.revision_of(connection, kind)
+            if mirror.revision < revision:
+                await asyncio.to_thread(self._refresh, kind)
+            self._mirrored[kind] = state  # which was there before what was read
         return mirror
 
     def _refresh(self, kind: Kind) -> None:

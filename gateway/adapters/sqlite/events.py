@@ -11,6 +11,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from gateway.adapters.sqlite.database import Database, GroupCommit
+from gateway.adapters.sqlite.recent import RecentHistories
 from recommender.documents import Kind, Side
 from recommender.events import Event, EventType, check_events, is_event_id
 from recommender.ports import Appended, LogState, SubjectKey
@@ -62,6 +63,10 @@ _DEEDS = {
     kind: f"{_SELECT} WHERE e.{kind.value} = ? AND e.seq <= ? AND e.type <> 'IMPRESSION' ORDER BY e.seq"
     for kind in Kind
 }
+_COUNT = {
+    kind: f"SELECT count(*) FROM events WHERE {kind.value} = ? AND type <> 'IMPRESSION'"  # noqa: S608 - names of ours
+    for kind in Kind
+}
 _IMPRESSIONS = {
     kind: f"{_SELECT} WHERE e.{kind.value} = ? AND e.type = 'IMPRESSION' ORDER BY e.seq DESC LIMIT ?" for kind in Kind
 }
@@ -80,6 +85,7 @@ class SqliteEventLog:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._group = GroupCommit(database, _append_all)
+        self._recent = RecentHistories()
 
     @classmethod
     def open(cls, path: Path | str) -> SqliteEventLog:
@@ -100,7 +106,19 @@ class SqliteEventLog:
         self, subjects: Sequence[SubjectKey], until_seq: int | None = None, *, impressions: bool | int = False
     ) -> list[list[Event]]:
         """See the port."""
-        return await asyncio.to_thread(self._history, subjects, until_seq, impressions)
+        if until_seq is not None or impressions or len(subjects) > INLINE_SUBJECTS:
+            return await asyncio.to_thread(self._history, subjects, until_seq, impressions)
+        state = self._database.state()  # from before anything is read
+        known = [self._recent.get(subject.kind, subject.id, state) for subject in subjects]
+        if any(history is None for history in known):
+            known = self._confirmed(subjects, state)
+        lacking = [subject for subject, history in zip(subjects, known, strict=True) if history is None]
+        if lacking:
+            read = dict(zip(lacking, await asyncio.to_thread(self._history, lacking, None, False), strict=True))
+            for subject, events in read.items():
+                self._recent.put(subject.kind, subject.id, events, state)
+            known = [read.get(subject, history) for subject, history in zip(subjects, known, strict=True)]
+        return [[] if history is None else history for history in known]
 
     async def versions(self, subjects: Sequence[SubjectKey]) -> list[int]:
         """See the port."""
@@ -142,6 +160,17 @@ class SqliteEventLog:
                     events += [event for event in shown if event.seq <= until]
                     events.sort(key=lambda event: event.seq)
                 found.append(events)
+        return found
+
+    def _confirmed(self, subjects: Sequence[SubjectKey], state: int) -> list[list[Event] | None]:
+        """The histories that were read before and are still the same."""
+        found: list[list[Event] | None] = []
+        with self._database.snapshot() as connection:
+            for subject in subjects:
+                row = _subject(connection, subject)
+                count = 0 if row is None else connection.execute(_COUNT[subject.kind], row[:1]).fetchone()[0]
+                mark = (0 if row is None else row[1], count)
+                found.append(self._recent.confirm(subject.kind, subject.id, mark, state))
         return found
 
     def _versions(self, subjects: Sequence[SubjectKey]) -> list[int]:
