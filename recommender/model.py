@@ -18,7 +18,8 @@ from recommender.features import FeatureSpace
 Factors = npt.NDArray[np.float32]
 Ordinals = npt.NDArray[np.uint32]
 
-SCHEMA = 3  # of the stored format; raise it when the meaning or the set of arrays changes
+SCHEMA = 4  # of the stored format; raise it when the meaning or the set of arrays changes
+GRAM_ROWS = 65_536  # that are made float64 at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,8 +155,14 @@ class Side:
     @cached_property
     def gram(self) -> npt.NDArray[np.float64]:
         """FᵀF in float64 of the learnt rows, width × width: the part of a fold-in that every subject shares."""
-        wide = (self.factors if self.learnt is None else self.factors[self.learnt]).astype(np.float64)
-        return wide.T @ wide
+        width = self.factors.shape[1]
+        found = np.zeros((width, width))
+        for start in range(0, len(self.factors), GRAM_ROWS):
+            some = slice(start, start + GRAM_ROWS)
+            rows = self.factors[some] if self.learnt is None else self.factors[some][self.learnt[some]]
+            wide = rows.astype(np.float64)
+            found += wide.T @ wide
+        return found
 
     @property
     def is_learnt(self) -> npt.NDArray[np.bool_]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import mmap
 import os
 import shutil
 import signal
@@ -188,6 +189,51 @@ def test_a_clients_interest_that_cannot_be_served_is_refused(store: DirectoryMod
     assert store.versions() == []
 
 
+def test_the_coarse_rows_are_stored_beside_the_factors_and_begin_at_a_cache_line(store: DirectoryModelStore) -> None:
+    rows = side(33, width=64)
+    hyper = Hyperparameters(factors=64)
+    store.publish(model(talents=rows, jobs=side(7, width=64, seed=1), hyperparameters=hyper))
+    found = store.load("v1").talents
+    assert found.codes is not None
+    assert found.codes[0].tolist() == rows.coarse.codes.tolist()
+    assert found.codes[0].ctypes.data % 64 == 0
+    assert (found.coarse.spread, found.coarse.reach) == (rows.coarse.spread, rows.coarse.reach)
+
+
+def test_the_arrays_of_a_model_are_the_file_itself_and_cannot_be_written(store: DirectoryModelStore) -> None:
+    store.publish(model())
+    found = store.load("v1")
+    base: Any = found.jobs.factors
+    while isinstance(base, np.ndarray):
+        base = base.base
+    assert isinstance(base, memoryview | mmap.mmap)
+    with pytest.raises(ValueError, match="read-only"):
+        found.jobs.factors[0] = 0
+    store.publish(model("v2", 1))
+    store.publish(model("v3", 2))
+    shutil.rmtree(store.path / "v1")
+    assert found.jobs.factors.sum() == model().jobs.factors.sum()  # whoever has loaded it goes on
+
+
+def test_codes_that_cannot_be_served_are_refused(store: DirectoryModelStore) -> None:
+    codes, scales = side(7).coarse.codes, side(7).coarse.scales
+    for bad, why in (
+        ((codes[:6], scales), r"talents\.codes must be int8 of shape \(7, 4\)"),
+        ((codes, scales.astype(np.float64)), r"talents\.scales must be float32 of shape \(7,\)"),
+        ((codes, -scales), r"talents\.factors holds numbers that are not finite"),
+    ):
+        with pytest.raises(ModelRefusedError, match=why):
+            store.publish(model(talents=replace(side(7), codes=bad)))
+    assert store.versions() == []
+
+
+def test_a_model_from_before_coarse_rows_gets_them_when_it_is_loaded(store: DirectoryModelStore) -> None:
+    store.publish(model(schema=3))
+    found = store.load("v1")
+    assert found.jobs.codes is None
+    assert found.jobs.coarse.codes.tolist() == model().jobs.coarse.codes.tolist()
+
+
 def test_a_model_from_before_content_is_read_without_any(store: DirectoryModelStore) -> None:
     store.publish(model(schema=2))
     assert_same(store.load("v1"), model(schema=2))
@@ -370,7 +416,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "manifest no object": (_write(MANIFEST, b"[]"), r"its manifest\.json is torn or altered"),
     "manifest bottomless": (_write(MANIFEST, b"[" * 100_000), r"its manifest\.json is torn or altered"),
     "manifest gone": (lambda folder: (folder / MANIFEST).unlink(), r"its manifest\.json is missing"),
-    "other schema": (_edit(schema=4), "it has schema 4 and this version reads schema 3"),
+    "other schema": (_edit(schema=5), "it has schema 5 and this version reads schema 4"),
     "watermark changed": (_edit(watermark=9), r"its manifest\.json was altered \(checksum\)"),
     "checksum removed": (_edit(sha256=None), r"its manifest\.json was altered \(checksum\)"),
 }

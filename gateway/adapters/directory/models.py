@@ -3,6 +3,8 @@
 A version is a folder with `arrays.safetensors` and `manifest.json`. It is written under a temporary name, brought to
 the disk and renamed, so that it is there whole or not at all; `CURRENT` is replaced the same way. `report.html` comes
 into the folder later, for people; nothing reads it, and no checksum is of it.
+
+The arrays are mapped, not read: all processes of a machine share one copy of them in its memory.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import fcntl
 import hashlib
 import json
 import math
+import mmap
 import os
 import re
 import shutil
@@ -24,7 +27,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from gateway.adapters.disk import sync_directory, write_through
@@ -53,7 +55,22 @@ _DTYPES = {"ordinals": np.dtype(np.uint32), "factors": np.dtype(np.float32), "po
 _OF_NEIGHBOURS = {"starts": np.dtype(np.int64), "columns": np.dtype(np.int32), "strengths": np.dtype(np.float32)}
 _OF_DESCRIPTIONS = {"starts": np.dtype(np.int64), "columns": np.dtype(np.int32), "values": np.dtype(np.float32)}
 _OF_SPACE = {"names": np.dtype(np.uint8), "weights": np.dtype(np.float32)}
-_BEFORE_NEIGHBOURS, _BEFORE_CONTENT = 1, 2  # the schemas whose models have none; they are read as such
+_OF_CODES = {"codes": np.dtype(np.int8), "scales": np.dtype(np.float32)}
+# The schemas whose models have none; they are read as such.
+_BEFORE_NEIGHBOURS, _BEFORE_CONTENT, _BEFORE_CODES = 1, 2, 3
+# The numbers of safetensors that a model is made of.
+_STORED_AS: Mapping[str, np.dtype[Any]] = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "I64": np.dtype("<i8"),
+    "I32": np.dtype("<i4"),
+    "U32": np.dtype("<u4"),
+    "I8": np.dtype(np.int8),
+    "U8": np.dtype(np.uint8),
+    "BOOL": np.dtype(np.bool_),
+}
+_LINE = 64  # bytes of a cache line: a row of 64 codes that begins at one is fetched at once
+_FINITE_AT_ONCE = 2**20  # numbers that are looked at together, so that looking makes no copy of an array
 _OF_CLIENTS = ("clients.talents", "clients.jobs", "suited.talents", "suited.jobs")  # the fields of ClientsInterest
 _ADVICE = "promote another version with `tandem models promote VERSION`, or train again with `tandem train`"
 
@@ -104,7 +121,11 @@ class DirectoryModelStore:
         return _manifest(version, _document(version, self._folder(version)))
 
     def load(self, version: str) -> Model:
-        """See the port. The arrays are read-only and are made of the very bytes whose checksum was verified."""
+        """See the port. The arrays are the file itself, read-only, after its checksum was verified.
+
+        A published version never changes: whoever overwrites its file in place changes what is served, or ends those
+        who serve it. One that is removed stays readable for whoever has loaded it.
+        """
         folder = self._folder(version)
         document = _document(version, folder)
         manifest = _manifest(version, document)
@@ -185,7 +206,7 @@ class DirectoryModelStore:
         temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=self.path))
         try:
             arrays = _named(model)
-            data = safetensors.save(arrays)
+            data = _file_of(arrays)
             write_through(temporary / ARRAYS, data)
             write_through(temporary / MANIFEST, _encoded(_described(model.manifest, arrays, data)))
             temporary.chmod(0o755)  # mkdtemp gives it to its owner alone; another user may serve
@@ -262,9 +283,9 @@ def _check(model: Model) -> None:
                 )
         if rows > 1 and not bool(np.all(side.ordinals[1:] > side.ordinals[:-1])):
             raise _refused(version, f"{name}.ordinals are not ascending")
-        for part, array in (("factors", side.factors), ("popularity", side.popularity)):
-            if not bool(np.isfinite(array).all()):
-                raise _refused(version, f"{name}.{part} holds numbers that are not finite")
+        if not _is_finite(side.popularity):
+            raise _refused(version, f"{name}.popularity holds numbers that are not finite")
+        _check_codes(version, name, side)
         _check_neighbours(version, name, side.neighbours, rows)
         _check_content(version, name, side)
     if model.clients is not None:
@@ -280,6 +301,29 @@ def _sides(model: Model) -> dict[str, Side]:
         of_clients = (getattr(model.clients, of.name) for of in fields(model.clients))
         found |= dict(zip(_OF_CLIENTS, of_clients, strict=True))
     return found
+
+
+def _check_codes(version: str, name: str, side: Side) -> None:
+    """Refuse factors that are not finite and codes of other rows. How far the codes are off is found on the way."""
+    if side.codes is not None:
+        arrays: tuple[npt.NDArray[Any], ...] = side.codes
+        for (part, dtype), array in zip(_OF_CODES.items(), arrays, strict=True):
+            shape = side.factors.shape if part == "codes" else side.ordinals.shape
+            if array.dtype != dtype or array.shape != shape:
+                raise _refused(
+                    version, f"{name}.{part} must be {dtype} of shape {shape}, and is {array.dtype} of {array.shape}"
+                )
+    try:
+        _ = side.coarse
+    except ValueError:
+        raise _refused(version, f"{name}.factors holds numbers that are not finite") from None
+
+
+def _is_finite(array: npt.NDArray[np.floating[Any]]) -> bool:
+    flat = array.reshape(-1)
+    return all(
+        bool(np.isfinite(flat[start : start + _FINITE_AT_ONCE]).all()) for start in range(0, len(flat), _FINITE_AT_ONCE)
+    )
 
 
 def _check_neighbours(version: str, name: str, neighbours: Neighbours, rows: int) -> None:
@@ -307,7 +351,7 @@ def _check_content(version: str, name: str, side: Side) -> None:
     if side.learnt is not None and (side.learnt.shape != (rows,) or side.learnt.dtype != np.bool_):
         raise _refused(version, f"{name}.learnt must be a mask of {rows} rows")
     if side.lent is not None and not (
-        side.lent.shape == side.factors.shape and side.lent.dtype == np.float32 and bool(np.isfinite(side.lent).all())
+        side.lent.shape == side.factors.shape and side.lent.dtype == np.float32 and _is_finite(side.lent)
     ):
         raise _refused(version, f"{name}.lent must be finite float32 of shape {side.factors.shape}")
     found = {part: getattr(said, part).dtype for part in _OF_DESCRIPTIONS}
@@ -341,6 +385,8 @@ def _names(schema: int, has_clients: bool) -> list[str]:
             "lent",
             *(f"descriptions.{part}" for part in (*_OF_DESCRIPTIONS, *_OF_SPACE, "strength", "until")),
         ]
+    if schema > _BEFORE_CODES:
+        parts += [*_OF_CODES]
     sides = ("talents", "jobs", *(_OF_CLIENTS if has_clients else ()))
     return [f"{side}.{part}" for side in sides for part in parts]
 
@@ -360,6 +406,8 @@ def _named(model: Model) -> dict[str, npt.NDArray[Any]]:
             "descriptions.weights": said.space.weights,
             "descriptions.strength": np.array([said.strength]),
             "descriptions.until": np.array([said.until], np.int64),
+            "codes": side.coarse.codes,
+            "scales": side.coarse.scales,
         }
         named |= {f"{name}.{part}": np.ascontiguousarray(array) for part, array in of_side.items()}
     return {name: named[name] for name in _names(model.manifest.schema, model.clients is not None)}
@@ -384,7 +432,24 @@ def _side(name: str, arrays: Mapping[str, npt.NDArray[Any]], schema: int) -> Sid
                 space, **parts, strength=strength, until=int(arrays[f"{name}.descriptions.until"][0])
             ),
         )
+    if schema > _BEFORE_CODES:
+        side = replace(side, codes=(arrays[f"{name}.codes"], arrays[f"{name}.scales"]))
     return side
+
+
+def _file_of(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """The arrays as safetensors, with so much said besides that the codes begin at a cache line."""
+    data = safetensors.save(dict(arrays), {"align": ""})
+    header, begin = _header(data)
+    codes = [said["data_offsets"][0] for said in header.values() if said.get("dtype") == "I8"]
+    lacking = -(begin + min(codes, default=-begin)) % _LINE
+    return safetensors.save(dict(arrays), {"align": "." * lacking}) if lacking else data
+
+
+def _header(data: bytes | mmap.mmap) -> tuple[dict[str, Any], int]:
+    """What a file of safetensors says of its arrays by name, and where the first of them begins."""
+    begin = 8 + int.from_bytes(data[:8], "little")
+    return json.loads(data[8:begin]), begin
 
 
 def _described(manifest: Manifest, arrays: Mapping[str, npt.NDArray[Any]], data: bytes) -> dict[str, Any]:
@@ -428,7 +493,7 @@ def _document(version: str, folder: Path) -> dict[str, Any]:
         raise _refused(version, f"its {MANIFEST} is torn or altered") from None
     if not isinstance(document, dict):
         raise _refused(version, f"its {MANIFEST} is torn or altered")
-    if document.get("schema") not in (_BEFORE_NEIGHBOURS, _BEFORE_CONTENT, SCHEMA):
+    if document.get("schema") not in range(_BEFORE_NEIGHBOURS, SCHEMA + 1):
         raise _refused(version, f"it has schema {document.get('schema')!r} and this version reads schema {SCHEMA}")
     claimed = document.pop("sha256", None)
     if claimed != _digest(document):
@@ -473,7 +538,7 @@ def _arrays(version: str, path: Path, document: Mapping[str, Any]) -> dict[str, 
     """The arrays of a file, after its length and checksum."""
     try:
         with _failures():
-            data = path.read_bytes()
+            data = _mapped(path)
     except FileNotFoundError:
         raise _refused(version, f"its {ARRAYS} is missing") from None
     try:
@@ -482,17 +547,33 @@ def _arrays(version: str, path: Path, document: Mapping[str, Any]) -> dict[str, 
             raise _refused(version, f"its {ARRAYS} is torn: {len(data)} bytes of {claimed['bytes']}")
         if hashlib.sha256(data).hexdigest() != claimed["sha256"]:
             raise _refused(version, f"its {ARRAYS} was altered (checksum)")
-        arrays = safetensors.load(data)
+        header, begin = _header(data)
+        arrays = {
+            name: np.frombuffer(
+                data, _STORED_AS[said["dtype"]], math.prod(said["shape"]), begin + said["data_offsets"][0]
+            ).reshape(said["shape"])
+            for name, said in header.items()
+            if name != "__metadata__"
+        }
         shapes = {name: {"shape": list(array.shape), "dtype": str(array.dtype)} for name, array in arrays.items()}
         if shapes != described or any(
             name not in arrays for name in _names(document["schema"], document.get("of_clients") is not None)
         ):
             raise _refused(version, f"its {ARRAYS} does not hold the arrays of its {MANIFEST}")
-    except (KeyError, TypeError, SafetensorError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise _refused(version, f"its {ARRAYS} was written by another version of Tandem ({error})") from error
-    for array in arrays.values():
-        array.flags.writeable = False
     return arrays
+
+
+def _mapped(path: Path) -> bytes | mmap.mmap:
+    """A file as it lies in the machine's memory; a copy where its file system maps nothing."""
+    with path.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            return b""
+        try:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except OSError:
+            return file.read()
 
 
 def _trained_at_ms(folder: Path) -> int:
