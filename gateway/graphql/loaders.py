@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
-from typing import Any, TypeVar
-
-from aiodataloader import DataLoader
+from functools import cached_property, partial
+from typing import Any, Generic, TypeVar
 
 from gateway.graphql.services import Services
-from recommender.documents import Document, JobStatus, Kind
+from gateway.graphql.sight import may_find, sees, sees_client, sees_event, statuses_in_sight
+from gateway.graphql.viewer import Viewer
+from recommender.documents import Document, Kind
 from recommender.errors import TandemError
 from recommender.events import Event, EventType
 from recommender.filters import JobFilter
@@ -23,18 +24,16 @@ from recommender.search import Facet, FacetField, FacetRequest, SearchPage, Sear
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
-_EVERY_STATUS = tuple(JobStatus)
-
 Edge = tuple[RankedPage, RankedItem]
 Ordinals = tuple[int, ...]
 FacetsKey = tuple[RankedPage, tuple[FacetField, ...], tuple[str, ...], int]
 
 
-class Loader(DataLoader[_K, _V]):
-    """A batch of keys becomes one call of `load_batch`.
+class Loader(Generic[_K, _V]):
+    """The keys that are asked for before the event loop has gone round twice become one call of `load_batch`.
 
-    Waiters are shielded from each other: aiodataloader hands one future to everybody who wants a key, and a waiter that
-    is cancelled (a sibling field failed) would cancel it for the others.
+    Each key is loaded once. An error in the place of a value is that key's; a batch that failed may be asked for again.
+    Waiters are shielded from each other: one that is cancelled, as a sibling field failed, takes nothing from others.
     """
 
     def __init__(
@@ -43,16 +42,56 @@ class Loader(DataLoader[_K, _V]):
         *,
         cache_key: Callable[[_K], Hashable] | None = None,
     ) -> None:
-        super().__init__(load_batch, get_cache_key=cache_key)  # type: ignore[arg-type]
+        self._load_batch = load_batch
+        self._cache_key = cache_key
+        self._known: dict[Hashable, asyncio.Future[_V]] = {}
+        self._queue: list[tuple[Hashable, _K]] = []
+        self._running: set[asyncio.Task[None]] = set()
 
     async def get(self, key: _K) -> _V:
         """The value of one key."""
-        return await asyncio.shield(self.load(key))
+        return await asyncio.shield(self._future(key))
 
     async def get_many(self, keys: Iterable[_K]) -> list[_V]:
         """The values of several keys, in their order."""
-        futures = [self.load(key) for key in keys]
+        futures = [self._future(key) for key in keys]
         return list(await asyncio.shield(asyncio.gather(*futures))) if futures else []
+
+    def _future(self, key: _K) -> asyncio.Future[_V]:
+        name: Hashable = key if self._cache_key is None else self._cache_key(key)
+        known = self._known.get(name)
+        if known is None:
+            loop = asyncio.get_running_loop()
+            known = self._known[name] = loop.create_future()
+            if not self._queue:
+                # Fields below the one that asks first, and those of its siblings, have asked by then.
+                loop.call_soon(loop.call_soon, self._begin)
+            self._queue.append((name, key))
+        return known
+
+    def _begin(self) -> None:
+        queue, self._queue = self._queue, []
+        task = asyncio.create_task(self._load(queue))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _load(self, queue: Sequence[tuple[Hashable, _K]]) -> None:
+        waiting = [self._known[name] for name, _ in queue]
+        try:
+            values = await self._load_batch([key for _, key in queue])
+            for future, value in zip(waiting, values, strict=True):
+                if isinstance(value, Exception):
+                    future.set_exception(value)
+                else:
+                    future.set_result(value)
+        except BaseException as error:  # whatever it is, those who wait have to know
+            for name, _ in queue:
+                self._known.pop(name, None)
+            for future in waiting:
+                if not future.done():
+                    future.set_exception(error) if isinstance(error, Exception) else future.cancel()
+            if not isinstance(error, Exception):
+                raise
 
 
 def _of_page(page: RankedPage) -> Hashable:
@@ -60,32 +99,90 @@ def _of_page(page: RankedPage) -> Hashable:
 
 
 class Loaders:
-    """Every loader of one request. `now_ms` is the request's one idea of now."""
+    """Every loader of one request, made when it is first asked, and of what its viewer may see: the rest is not there.
 
-    def __init__(self, services: Services, now_ms: int) -> None:
+    `now_ms` is the request's one idea of now.
+    """
+
+    def __init__(self, services: Services, viewer: Viewer, now_ms: int) -> None:
         self._services = services
+        self._viewer = viewer
         self._now_ms = now_ms
-        self.talent_by_talent_id: Loader[str, Document | None] = Loader(self._by_id(Kind.TALENT))
-        self.talents_by_ordinals: Loader[Ordinals, list[Document | None]] = Loader(self._by_ordinals(Kind.TALENT))
-        self.job_by_job_id: Loader[str, Document | None] = Loader(self._by_id(Kind.JOB))
-        self.jobs_by_ordinals: Loader[Ordinals, list[Document | None]] = Loader(self._by_ordinals(Kind.JOB))
-        self.client_exists_by_client_id: Loader[str, bool] = Loader(self._clients)
-        self.ranked_list_by_query: Loader[ListQuery, RankedPage | None] = Loader(services.recommender.lists)
-        self.reasons_by_edge: Loader[Edge, list[Reason]] = Loader(
-            services.recommender.reasons, cache_key=lambda edge: (_of_page(edge[0]), edge[1].rank)
-        )
-        self.interactions_by_edge: Loader[Edge, list[EventType]] = Loader(
-            services.recommender.interactions, cache_key=lambda edge: (_of_page(edge[0]), edge[1].rank)
-        )
-        self.facets_by_page: Loader[FacetsKey, list[Facet]] = Loader(
-            services.recommender.facets, cache_key=lambda key: (_of_page(key[0]), *key[1:])
-        )
-        self.talents_by_search: Loader[SearchRequest, SearchPage] = Loader(self._search(Kind.TALENT))
-        self.jobs_by_search: Loader[SearchRequest, SearchPage] = Loader(self._search(Kind.JOB))
-        self.facets_by_talent_search: Loader[FacetRequest, list[Facet]] = Loader(self._facets(Kind.TALENT))
-        self.facets_by_job_search: Loader[FacetRequest, list[Facet]] = Loader(self._facets(Kind.JOB))
-        self.history_by_subject: Loader[SubjectKey, list[Event]] = Loader(self._history(impressions=False))
-        self.impressions_by_subject: Loader[SubjectKey, list[Event]] = Loader(self._history(impressions=True))
+
+    @cached_property
+    def talent_by_talent_id(self) -> Loader[str, Document | None]:
+        """Talents by own id."""
+        return Loader(self._by_id(Kind.TALENT))
+
+    @cached_property
+    def talents_by_ordinals(self) -> Loader[Ordinals, list[Document | None]]:
+        """Talents of a page."""
+        return Loader(self._by_ordinals(Kind.TALENT))
+
+    @cached_property
+    def job_by_job_id(self) -> Loader[str, Document | None]:
+        """Jobs by own id."""
+        return Loader(self._by_id(Kind.JOB))
+
+    @cached_property
+    def jobs_by_ordinals(self) -> Loader[Ordinals, list[Document | None]]:
+        """Jobs of a page."""
+        return Loader(self._by_ordinals(Kind.JOB))
+
+    @cached_property
+    def client_exists_by_client_id(self) -> Loader[str, bool]:
+        """Whether there is a client."""
+        return Loader(self._clients)
+
+    @cached_property
+    def ranked_list_by_query(self) -> Loader[ListQuery, RankedPage | None]:
+        """Pages of ranked lists."""
+        return Loader(self._services.recommender.lists)
+
+    @cached_property
+    def reasons_by_edge(self) -> Loader[Edge, list[Reason]]:
+        """Why an item is in a page."""
+        return Loader(self._services.recommender.reasons, cache_key=lambda edge: (_of_page(edge[0]), edge[1].rank))
+
+    @cached_property
+    def interactions_by_edge(self) -> Loader[Edge, list[EventType]]:
+        """What is in force between a page's subject and an item of it."""
+        return Loader(self._interactions, cache_key=lambda edge: (_of_page(edge[0]), edge[1].rank))
+
+    @cached_property
+    def facets_by_page(self) -> Loader[FacetsKey, list[Facet]]:
+        """Facets of a ranked list."""
+        return Loader(self._services.recommender.facets, cache_key=lambda key: (_of_page(key[0]), *key[1:]))
+
+    @cached_property
+    def talents_by_search(self) -> Loader[SearchRequest, SearchPage]:
+        """Searches for talents."""
+        return Loader(self._search(Kind.TALENT))
+
+    @cached_property
+    def jobs_by_search(self) -> Loader[SearchRequest, SearchPage]:
+        """Searches for jobs."""
+        return Loader(self._search(Kind.JOB))
+
+    @cached_property
+    def facets_by_talent_search(self) -> Loader[FacetRequest, list[Facet]]:
+        """Facets of a search for talents."""
+        return Loader(self._facets(Kind.TALENT))
+
+    @cached_property
+    def facets_by_job_search(self) -> Loader[FacetRequest, list[Facet]]:
+        """Facets of a search for jobs."""
+        return Loader(self._facets(Kind.JOB))
+
+    @cached_property
+    def history_by_subject(self) -> Loader[SubjectKey, list[Event]]:
+        """What a subject did, and was done to."""
+        return Loader(self._history(impressions=False))
+
+    @cached_property
+    def impressions_by_subject(self) -> Loader[SubjectKey, list[Event]]:
+        """The same with impressions."""
+        return Loader(self._history(impressions=True))
 
     def by_id(self, kind: Kind) -> Loader[str, Document | None]:
         """The loader of one kind's documents by own id."""
@@ -105,9 +202,17 @@ class Loaders:
 
     def _by_id(self, kind: Kind) -> Callable[[list[str]], Coroutine[Any, Any, Sequence[Document | None]]]:
         async def load(ids: list[str]) -> Sequence[Document | None]:
-            return await self._services.catalogue.get_many(kind, ids=ids)
+            if self._viewer.may_all:
+                return await self._services.catalogue.get_many(kind, ids=ids)
+            sought = [one for one in ids if may_find(self._viewer, kind, one)]
+            found = await self._services.catalogue.get_many(kind, ids=sought) if sought else ()
+            by_id = dict(zip(sought, found, strict=True))
+            return [self._seen(by_id.get(one)) for one in ids]
 
         return load
+
+    def _seen(self, document: Document | None) -> Document | None:
+        return document if document is not None and sees(self._viewer, document) else None
 
     def _by_ordinals(
         self, kind: Kind
@@ -117,7 +222,10 @@ class Loaders:
         async def load(pages: list[Ordinals]) -> Sequence[list[Document | None]]:
             lacking = list(dict.fromkeys(ordinal for page in pages for ordinal in page if ordinal not in found))
             if lacking:
-                found.update(zip(lacking, await self._services.recommender.documents(kind, lacking), strict=True))
+                documents = await self._services.recommender.documents(kind, lacking)
+                if not self._viewer.may_all:
+                    documents = [self._seen(document) for document in documents]
+                found.update(zip(lacking, documents, strict=True))
             return [[found[ordinal] for ordinal in page] for page in pages]
 
         return load
@@ -138,11 +246,22 @@ class Loaders:
         self, *, impressions: bool
     ) -> Callable[[list[SubjectKey]], Coroutine[Any, Any, Sequence[list[Event]]]]:
         async def load(subjects: list[SubjectKey]) -> Sequence[list[Event]]:
-            return await self._services.events.history(subjects, impressions=impressions)
+            histories = await self._services.events.history(subjects, impressions=impressions)
+            if self._viewer.may_all:
+                return histories
+            return [[event for event in history if sees_event(self._viewer, event)] for history in histories]
 
         return load
 
+    async def _interactions(self, edges: list[Edge]) -> Sequence[list[EventType]]:
+        known = None if self._viewer.may_all else partial(sees_event, self._viewer)
+        return await self._services.recommender.interactions(edges, known)
+
     async def _clients(self, ids: list[str]) -> Sequence[bool]:
-        """A client exists while there is a job of theirs, in whatever state."""
-        requests = [(JobFilter(client_ids=(client_id,), statuses=_EVERY_STATUS), None) for client_id in ids]
-        return [bool(found) for found in await self._services.catalogue.matching(Kind.JOB, requests, self._now_ms)]
+        """A client exists while there is a job of theirs, in whatever state that the viewer sees."""
+        sought = [client_id for client_id in ids if sees_client(self._viewer, client_id)]
+        statuses = statuses_in_sight(self._viewer)
+        requests = [(JobFilter(client_ids=(client_id,), statuses=statuses), None) for client_id in sought]
+        found = await self._services.catalogue.matching(Kind.JOB, requests, self._now_ms) if requests else ()
+        existing = {client_id for client_id, jobs in zip(sought, found, strict=True) if jobs}
+        return [client_id in existing for client_id in ids]
