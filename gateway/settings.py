@@ -156,12 +156,12 @@ class Settings(BaseSettings):
         "`redis://user:password@host:port/database` (`rediss://` for TLS). Unset: `events.db` in the data directory.",
     )
     catalogue_timeout_ms: int = Field(
-        120, ge=1, description="How long a request waits for Elasticsearch each time it asks; then it is UNAVAILABLE."
+        120, ge=1, description="How long a request waits for Elasticsearch each time it asks."
     )
     events_timeout_ms: int = Field(
         100,
         ge=1,
-        description="How long a request waits for a look-up in the event log in Redis; then it is UNAVAILABLE.",
+        description="How long a request waits for a look-up in the event log in Redis.",
     )
     events_stream_days: float = Field(
         7,
@@ -222,6 +222,12 @@ class Settings(BaseSettings):
         "any",
         description="Which operations are answered. `trusted`: those of `TANDEM_TRUSTED_DOCUMENTS`, and of an engineer "
         "any. `any`: all within the limits.",
+    )
+    deadline_ms: int = Field(
+        300,
+        ge=50,
+        description="How long an answer may wait for what it asks. What has not answered by then is done without, where "
+        "that can be (docs/operating.md). A caller may ask for less by the header `Tandem-Timeout-Ms`.",
     )
     batch_operations: int = Field(
         1,
@@ -523,6 +529,8 @@ def _allowed(field: str, problem: ErrorDetails) -> str:
             | "new_jobs_days"
         ):
             return "a whole number from 1"
+        case "deadline_ms":
+            return "a whole number from 50"
         case "max_per_client":
             return "a whole number from 1 to 10"
         case "compiled":

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recommender.errors import TandemError, UnavailableError
 
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from gateway.adapters.sqlite.events import SqliteEventLog
     from gateway.adapters.sqlite.serving_log import SqliteServingLog
     from gateway.compaction import CompactedEventLog
+    from gateway.resilience.cache import GuardedCache
+    from gateway.resilience.catalogue import GuardedCatalogue
+    from gateway.resilience.event_log import GuardedEventLog
+    from gateway.resilience.guard import Guard
+    from gateway.resilience.guards import Guards
     from gateway.settings import Settings
     from recommender.rules import Rule
     from recommender.steering import Steering
@@ -90,6 +95,44 @@ def open_stores(settings: Settings, *, must_exist: bool = False) -> Stores:
         cache=cache,
         vectors=open_vectors(settings, catalogue),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """The stores as requests use them: those on servers behind guards, embedded ones as they are."""
+
+    catalogue: SqliteCatalogue | GuardedCatalogue
+    events: SqliteEventLog | GuardedEventLog
+    cache: MemoryCache | GuardedCache
+    guards: Guards
+
+
+def guarded(stores: Stores) -> Guarded:
+    """Put a guard before each store that may hang."""
+    from gateway.resilience.guards import Guards
+    from gateway.resilience.loop_lag import LoopLag
+
+    settings, lag = stores.settings, LoopLag()
+    guards: list[Guard] = []
+    catalogue: Any = stores.catalogue
+    if settings.catalogue_elasticsearch_url is not None:
+        from gateway.resilience.catalogue import GuardedCatalogue
+
+        catalogue = GuardedCatalogue(catalogue, lag)
+        guards.append(catalogue.guard)
+    events: Any = stores.events
+    if settings.events_redis_url is not None:
+        from gateway.resilience.event_log import GuardedEventLog
+
+        events = GuardedEventLog(events, lag)
+        guards.append(events.guard)
+    cache: Any = stores.cache
+    if settings.cache_redis_url is not None:
+        from gateway.resilience.cache import GuardedCache
+
+        cache = GuardedCache(cache, lag)
+        guards.append(cache.guard)
+    return Guarded(catalogue, events, cache, Guards(settings.deadline_ms / 1_000, lag, tuple(guards)))
 
 
 def open_vectors(

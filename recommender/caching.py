@@ -1,6 +1,7 @@
 """The cache as the recommender uses it: who computes what is missing, who waits for it, and what a failing cache means.
 
-A cache that cannot be reached is no error: what it would have had is computed, and it is left alone for a second.
+A cache that cannot be reached is no error: what it would have had is computed. A list or a document that something could
+not help with is not kept, as there will be a better one.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+from recommender.degradation import degraded
 from recommender.documents import Document
 from recommender.errors import UnavailableError
 from recommender.mirror import Mirror
@@ -25,7 +27,6 @@ HARD_MS: Final = 3_600_000
 CLAIM_MS: Final = 2_000  # far above what a list takes; whoever has not come back by then has died
 POLL_SECONDS: Final = 0.01
 POLLS: Final = 30  # then it is quicker to compute the list than to wait for another process
-LEFT_ALONE_MS: Final = 1_000
 MOST_MEANWHILE: Final = 100  # lists that are kept here
 MEANWHILE_MS: Final = 5_000  # and for how long, once others come
 
@@ -47,14 +48,13 @@ class Caching:
     """A cache with single flight. `counts` by what and outcome only ever grow; all of it on one event loop.
 
     Outcomes of lists: hit, miss, garbage, shared (with a computation of this process), awaited (from another process),
-    refreshed (made anew in good time), computed. Of documents: hit, miss, garbage. Of the cache: failed, left alone.
+    refreshed (made anew in good time), computed. Of documents: hit, miss, garbage. Of the cache: failed.
     """
 
     def __init__(self, cache: Cache, clock_ms: Callable[[], int]) -> None:
         self._cache = cache
         self._clock_ms = clock_ms
         self._flights: dict[str, Turn] = {}
-        self._alone_until_ms = 0
         # What was made here just now: a burst that makes the cache late, to take it or to give it, would make it again.
         self._meanwhile: dict[str, CachedList] = {}
         self.counts: Counter[tuple[str, str]] = Counter()
@@ -104,12 +104,19 @@ class Caching:
         return _once_each(keys, turns)
 
     async def publish(self, made: Sequence[tuple[Turn, CachedList]]) -> None:
-        """Hand over lists that were made: at once to who waits in this process, then to the cache."""
+        """Hand over lists that were made: at once to who waits in this process, then to the cache.
+
+        A degraded one is for who waits alone.
+        """
         lists = {}
         for turn, kept in made:
             self.counts["lists", "computed"] += 1
             self._answer(turn, kept)
-            lists[turn.key] = kept
+            if not kept.degraded:
+                lists[turn.key] = kept
+        poor = [turn.key for turn, kept in made if kept.degraded]
+        if poor:
+            await self._try(lambda: self._cache.release(poor), None)
         if lists:
             recent = {key: kept for key, kept in self._meanwhile.items() if self._age_ms(kept) < MEANWHILE_MS}
             self._meanwhile = dict([*recent.items(), *lists.items()][-MOST_MEANWHILE:])
@@ -168,7 +175,7 @@ class Caching:
             answers |= dict(zip(missing, read, strict=False))
             by_id = read[len(missing) :]
             new = [CachedDocument(revision, document) for document in read[: len(missing)] if document is not None]
-            if new:
+            if new and not degraded():
                 await self._try(lambda: self._cache.put_documents(mirror.kind, new, HARD_MS), None)
         return [answers[ordinal] for ordinal in ordinals] + by_id
 
@@ -202,7 +209,7 @@ class Caching:
             for key, kept in zip(keys, found, strict=True)
             if kept is Lost.ABSENT and key in self._meanwhile
         }
-        if late and not self._is_left_alone:
+        if late:
             await self._try(lambda: self._cache.put_lists(late, HARD_MS), None)
         return [late.get(key, kept) for key, kept in zip(keys, found, strict=True)]
 
@@ -223,19 +230,11 @@ class Caching:
                     self._answer(turn, None)
             waiting = [turn for turn in waiting if not turn.answer.done()]
 
-    @property
-    def _is_left_alone(self) -> bool:
-        return self._clock_ms() < self._alone_until_ms
-
     async def _try(self, call: Callable[[], Awaitable[T]], otherwise: T) -> T:
-        if self._is_left_alone:
-            self.counts["cache", "left alone"] += 1
-            return otherwise
         try:
             return await call()
         except UnavailableError:
             self.counts["cache", "failed"] += 1
-            self._alone_until_ms = self._clock_ms() + LEFT_ALONE_MS
             return otherwise
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from pyroaring import BitMap
 
 from recommender.content import Trait, TraitField, WeightedTrait
+from recommender.degradation import degraded
 from recommender.events import Event
 from recommender.interest import Interest
 from recommender.mirror import Mirror
@@ -73,6 +74,7 @@ def kept_from(
         is_whole=is_whole,
         suited=np.empty(0) if interest is None else interest.suited,
         mutual=None if interest is None else _kept_mutual(interest),
+        degraded=degraded(),
     )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,18 @@ import numpy.typing as npt
 from pyroaring import BitMap
 
 from recommender.columns import Column, NumberColumn, Ordinals, SetColumn, bitmap_of, grown, ordinals_in
-from recommender.documents import BudgetType, Changes, Document, JobStatus, Kind, Talent
+from recommender.documents import (
+    Budget,
+    BudgetType,
+    Changes,
+    Document,
+    Job,
+    JobStatus,
+    Kind,
+    Level,
+    Money,
+    Talent,
+)
 from recommender.facets import count_pay, count_values
 from recommender.filters import AttributeFilter, Filter, JobFilter, PayFilter
 from recommender.id_order import IdOrder
@@ -241,6 +253,23 @@ class Mirror:
         with self._lock:
             return [self._ids.id(int(ordinal)) for ordinal in ordinals]
 
+    def document(self, ordinal: int) -> Document | None:
+        """What the columns hold of a document: all but its title, its text and when it was updated. None: it is not
+        alive here."""
+        with self._lock:
+            if ordinal not in self._live:
+                return None
+            one = np.array([ordinal], dtype=np.uint32)
+
+            def text(column: Column) -> str | None:
+                return column.vocabulary.spellings[int(column.codes(one)[0])] or None
+
+            texts = {name: text(column) for name, column in self._texts.items()}
+            numbers = {name: float(column.numbers(one)[0]) for name, column in self._numbers.items()}
+            named = {name: value for name, column in self._attributes.items() if (value := text(column)) is not None}
+            skills = tuple(self._skills.vocabulary.spellings[code] for code in self._skills.codes(one).tolist())
+            return _DOCUMENT_OF[self.kind](ordinal, self._ids.id(ordinal), skills, texts, numbers, named)
+
     def client_ids(self, ordinals: Sequence[int] | npt.NDArray[np.uint32]) -> list[str | None]:
         """The client of each job; None for a job without one."""
         with self._lock:
@@ -441,3 +470,76 @@ _NUMBERS: dict[Kind, dict[str, Callable[[Any], float]]] = {
         "expires_at_ms": lambda job: _or_nan(job.expires_at_ms),
     },
 }
+
+
+def _shared_of(
+    skills: tuple[str, ...], texts: Mapping[str, str | None], attributes: Mapping[str, str]
+) -> dict[str, Any]:
+    level = texts["level"]
+    return {
+        "skills": skills,
+        "category": texts["category"],
+        "country": texts["country"],
+        "level": None if level is None else Level(level),
+        "attributes": attributes,
+    }
+
+
+def _talent_of(
+    ordinal: int,
+    talent_id: str,
+    skills: tuple[str, ...],
+    texts: Mapping[str, str | None],
+    numbers: Mapping[str, float],
+    attributes: Mapping[str, str],
+) -> Talent:
+    rate, pay_in = _amount(numbers["pay_low"]), texts["pay_in"]
+    return Talent(
+        ordinal=ordinal,
+        talent_id=talent_id,
+        hourly_rate=None if rate is None or pay_in is None else Money(rate, pay_in.partition(" ")[0].upper()),
+        is_available=texts["is_available"] == _yes_or_no(True),
+        created_at_ms=_whole(numbers["since_ms"]),
+        **_shared_of(skills, texts, attributes),
+    )
+
+
+def _job_of(
+    ordinal: int,
+    job_id: str,
+    skills: tuple[str, ...],
+    texts: Mapping[str, str | None],
+    numbers: Mapping[str, float],
+    attributes: Mapping[str, str],
+) -> Job:
+    pay_in, is_remote = texts["pay_in"], texts["is_remote"]
+    budget = None
+    if pay_in is not None:
+        currency, _, budget_type = pay_in.partition(" ")
+        low, high = _amount(numbers["pay_low"]), _amount(numbers["pay_high"])
+        budget = Budget(BudgetType(budget_type), low, high, currency.upper())
+    return Job(
+        ordinal=ordinal,
+        job_id=job_id,
+        client_id=texts["client_id"],
+        is_remote=None if is_remote is None else is_remote == _yes_or_no(True),
+        budget=budget,
+        status=JobStatus(texts["status"]),
+        posted_at_ms=_whole(numbers["since_ms"]),
+        expires_at_ms=_whole(numbers["expires_at_ms"]),
+        **_shared_of(skills, texts, attributes),
+    )
+
+
+def _whole(number: float) -> int | None:
+    return None if math.isnan(number) else int(number)
+
+
+def _amount(number: float) -> Decimal | None:
+    """None for an open end."""
+    if not math.isfinite(number):
+        return None
+    return Decimal(int(number)) if number.is_integer() else Decimal(repr(number))
+
+
+_DOCUMENT_OF: dict[Kind, Callable[..., Document]] = {Kind.TALENT: _talent_of, Kind.JOB: _job_of}

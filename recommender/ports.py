@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from pyroaring import BitMap
 
+from recommender.degradation import DegradedReason
 from recommender.documents import Changes, Document, Kind, Patch, PatchOutcome, Refused
 from recommender.events import Event
 from recommender.filters import Filter
@@ -251,7 +252,7 @@ class CachedList:
     share with the subject; shared, units: the items that share something, ascending, and how much.
     suited, mutual: what belongs to the interest where the clients have one of their own.
     best, scores: the best items by score that match and are eligible, in order, whatever the subject has done with
-    them. is_whole: there were no more.
+    them. is_whole: there were no more. degraded: what could not help with it; such a list is in no cache.
     """
 
     made_at_ms: int
@@ -269,6 +270,7 @@ class CachedList:
     is_whole: bool
     suited: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     mutual: CachedMutual | None = None
+    degraded: frozenset[DegradedReason] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,8 @@ class Draft:
     nominees, recall: of a vector index where it was asked, and what they are measured to hold once they were used.
     mutual_weight: of the others' interest. subject_ordinal: where the model knows subjects of its kind by content.
     said: features of a subject that the model has no
-    row of. newcomers: items that have none.
+    row of. newcomers: items that have none. trained: where the history could not be read, the subject's interest as of
+    the model's training.
     """
 
     place: int
@@ -78,6 +79,7 @@ class Draft:
     subject_ordinal: int | None = None
     said: Sequence[str] = ()
     newcomers: NewRows | None = None
+    trained: Interest | None = None
     _terms: Terms | None = None
     _unanswered: dict[str, float] | None = None
 
@@ -277,6 +279,17 @@ def lent_to_subjects(drafts: Sequence[Draft]) -> npt.NDArray[np.float64] | None:
         return None
     ordinals = np.array([draft.subject_ordinal or 0 for draft in drafts], dtype=np.uint32)
     return lent_to(loaded.side(kind).side, loaded.side(kind).newcomers, ordinals, [draft.said for draft in drafts])
+
+
+def trained_interest(draft: Draft, subjects: Mirror) -> Interest | None:
+    """What the model learnt of the subject, without knowing from what; None where that is nothing."""
+    query = draft.query
+    side = draft.loaded.model.own(query.item_kind).side(query.subject_kind)
+    ordinal = subjects.ordinals_of([query.subject_id or ""])[0]
+    row = -1 if ordinal is None else int(side.rows(np.array([ordinal], dtype=np.uint32))[0])
+    if row < 0 or not side.factors[row].any():
+        return None
+    return Interest(np.empty(0, np.int32), np.empty(0), side.factors[row].astype(np.float64))
 
 
 def own_row(draft: Draft) -> Interest:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence, Sized
 from dataclasses import replace
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from pyroaring import FrozenBitMap
 
 from recommender.caching import Caching, Turn
 from recommender.content import as_document, traits_from
+from recommender.degradation import DegradedReason, degrade, degraded
 from recommender.documents import Document, Kind, Side
 from recommender.eligibility import types_in_force
 from recommender.errors import CursorExpiredError, TandemError, UnavailableError
@@ -86,6 +87,7 @@ from recommender.ranking import (
     strategies_of,
     strategy_of_page,
     to_keep,
+    trained_interest,
 )
 from recommender.reasons import reasons_for
 from recommender.reranking import reranked
@@ -170,26 +172,27 @@ class Recommender:
         """Go on with other rules. What they exclude leaves every list at once; a list that is paged keeps its order."""
         self._steering = replace(self._steering, rules=tuple(rules))
 
-    async def lists(self, queries: Sequence[ListQuery]) -> list[Answer]:
+    async def lists(self, queries: Sequence[ListQuery], *, recorded: bool = True) -> list[Answer]:
         """A page per query, None for an unknown subject. Failures are returned, each in the place of its query.
 
         One call of each port answers them all (two of those that are asked per kind). Equal queries are one list.
+        recorded: whether they are written to the serving log: not what nobody is shown.
         """
         distinct = list(dict.fromkeys(queries))
         try:
-            answers = await self._pages(distinct)
+            answers = await self._pages(distinct, recorded)
         except TandemError as error:  # of what all of them need
             answers = [error] * len(distinct)
         by_query = dict(zip(distinct, answers, strict=True))
         return [by_query[query] for query in queries]
 
-    async def _pages(self, queries: Sequence[ListQuery]) -> list[Answer]:
+    async def _pages(self, queries: Sequence[ListQuery], recorded: bool) -> list[Answer]:
         answers: dict[int, Answer] = {}
         served: list[ServedList] = []
         drafts = self._recalled(await self._drafts(queries, answers), answers, served)
         if drafts:
             await self._make(drafts, answers, served)
-        if served:
+        if served and recorded:
             await self._serving_log.append(served)
         return [answers[place] for place in range(len(queries))]
 
@@ -197,7 +200,7 @@ class Recommender:
         self, drafts: Sequence[Draft], answers: dict[int, Answer], served: list[ServedList]
     ) -> Sequence[Draft]:
         """Answer the lists whose page is at hand; the lists that are left."""
-        if self._caching is None:
+        if self._caching is None or degraded():
             return drafts
         left = []
         for draft in drafts:
@@ -234,7 +237,7 @@ class Recommender:
             answers[draft.place] = page
             if page.items:
                 served.append(_served_list(draft, page))
-        if failed == self.cache_counts.get(("cache", "failed")):
+        if failed == self.cache_counts.get(("cache", "failed")) and not degraded():
             for draft, revision in zip(drafts, revisions, strict=True):
                 made = answers[draft.place]
                 if isinstance(made, RankedPage):
@@ -274,8 +277,17 @@ class Recommender:
             if subject_id is not None and _is_known_by_content(query, loaded):
                 draft.subject_ordinal = mirrors[query.subject_kind].ordinals_of([subject_id])[0]
             drafts.append(draft)
+        if degraded() & {DegradedReason.EVENT_LOG, DegradedReason.DEADLINE}:
+            await self._recollect(drafts)
         await self._meet(drafts)
         return drafts
+
+    async def _recollect(self, drafts: Sequence[Draft]) -> None:
+        """The interest that the model was trained to, of the subjects whose history nobody knows now."""
+        for draft in drafts:
+            query = draft.query
+            if query.mode is Mode.RECOMMENDED and query.subject_id is not None and not draft.history:
+                draft.trained = trained_interest(draft, await self._catalogue.mirror(query.subject_kind))
 
     async def _meet(self, drafts: Sequence[Draft]) -> None:
         """Take in the items that came after the models. A list that is paged goes on with those of its beginning."""
@@ -287,7 +299,8 @@ class Recommender:
                     if newcomers.is_behind(draft.mirror):
                         wanted = newcomers.wanted(draft.mirror)
                         documents = await self.documents(kind, wanted)
-                        await _apart(bool(wanted), partial(newcomers.take, wanted, documents))
+                        if not degraded():  # else they may lack their text
+                            await _apart(bool(wanted), partial(newcomers.take, wanted, documents))
             draft.newcomers = newcomers.rows if draft.snapshot is None else draft.snapshot.newcomers
 
     async def _prepare(self, drafts: Sequence[Draft], turns: int = SHARED_TURNS) -> None:
@@ -296,14 +309,30 @@ class Recommender:
         turns: how often yet to wait for others before a list is made here beside them.
         """
         caching, new = self._caching, [draft for draft in drafts if draft.snapshot is None]
-        if caching is None or not turns or not new:
+        if caching is None or not turns or not new or any(draft.trained is not None for draft in new):
             await self._begin(new)
             await self._choose(drafts)
             await self._nominate(drafts)
             return
+        for draft in new:
+            set_key(draft)
+        found = await caching.look_up([draft.key for draft in new])
+        making = self._recall(caching, drafts, new, found, turns)
+        is_for_others = any(isinstance(answer, Turn) and answer.leads for answer in found)
+        await (_to_its_end(making) if is_for_others else making)
+
+    async def _recall(
+        self,
+        caching: Caching,
+        drafts: Sequence[Draft],
+        new: Sequence[Draft],
+        found: Sequence[CachedList | Turn],
+        turns: int,
+    ) -> None:
+        """Go on with what `look_up` has found for the new ones among the lists."""
         held: list[Turn] = []
         try:
-            await self._recall(caching, new, held)
+            await self._begin_or_take(caching, new, found, held)
             ready = [draft for draft in drafts if not draft.waits]
             await self._choose(ready)
             await self._nominate(ready)
@@ -316,11 +345,10 @@ class Recommender:
         if theirs:
             await self._prepare(theirs, turns - 1)
 
-    async def _recall(self, caching: Caching, drafts: Sequence[Draft], held: list[Turn]) -> None:
+    async def _begin_or_take(
+        self, caching: Caching, drafts: Sequence[Draft], found: Sequence[CachedList | Turn], held: list[Turn]
+    ) -> None:
         """The kept list, or a turn, of each list; those whose turn it is are begun. `held` gets every turn."""
-        for draft in drafts:
-            set_key(draft)
-        found = await caching.look_up([draft.key for draft in drafts])
         for draft, answer in zip(drafts, found, strict=True):
             if isinstance(answer, Turn):
                 draft.turn = answer
@@ -336,7 +364,11 @@ class Recommender:
 
     async def _take(self, drafts: Sequence[Draft], lists: Sequence[CachedList | None]) -> None:
         """Go on with what was kept where it still holds: without a vector, when what it rests on is as it was."""
-        kept = [(draft, found) for draft, found in zip(drafts, lists, strict=True) if found is not None]
+        kept = [
+            (draft, found)
+            for draft, found in zip(drafts, lists, strict=True)
+            if found is not None and all(map(degrade, found.degraded))
+        ]
         await self._describe([draft for draft, found in kept if found.basis])
         for draft, found in kept:
             if not found.basis or found.basis == basis_of(draft, by_interest=len(found.vector) > 0):
@@ -446,9 +478,9 @@ class Recommender:
 
             is_long = len(group) > INLINE_LISTS or sum(map(len, histories)) > INLINE_EVENTS
             for draft, folded in zip(group, await _apart(is_long, solve), strict=True):
-                interest = own_row(draft) if draft.query.mode is Mode.SIMILAR else folded
+                interest = own_row(draft) if draft.query.mode is Mode.SIMILAR else draft.trained or folded
                 if not interest.is_silent:
-                    acted = interest.is_by_events or draft.query.mode is Mode.SIMILAR
+                    acted = interest.is_by_events or draft.query.mode is Mode.SIMILAR or draft.trained is not None
                     draft.snapshot = Snapshot(Strategy.COLLABORATIVE if acted else Strategy.CONTENT, interest)
 
     async def _describe(self, drafts: Sequence[Draft]) -> None:
@@ -623,13 +655,19 @@ class Recommender:
                 answers[place] = facets
         return answers
 
-    async def interactions(self, requests: Sequence[tuple[RankedPage, RankedItem]]) -> list[list[EventType]]:
-        """Types of the events in force between the page's subject and each item, oldest first, without IMPRESSION."""
+    async def interactions(
+        self, requests: Sequence[tuple[RankedPage, RankedItem]], known: Callable[[Event], bool] | None = None
+    ) -> list[list[EventType]]:
+        """Types of the events in force between the page's subject and each item, oldest first, without IMPRESSION.
+
+        known: of which events; None for all.
+        """
         answers = []
         for page, item in requests:
             context: ListContext = page.context
             kind = context.query.item_kind
-            answers.append(types_in_force(event for event in context.history if event.id_of(kind) == item.id))
+            pair = [event for event in context.history if event.id_of(kind) == item.id]
+            answers.append(types_in_force(pair if known is None else filter(known, pair)))
         return answers
 
     async def explain(
@@ -685,6 +723,16 @@ class Recommender:
 async def _apart(is_long: bool, work: Callable[[], T]) -> T:
     """The work's result; long work leaves the event loop to others (NumPy lets go of the interpreter)."""
     return await asyncio.to_thread(work) if is_long else work()
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Await work that goes on if who awaits it is cancelled: others wait for what it makes."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        raise
 
 
 def _is_long(drafts: Sequence[Draft], candidates: Sequence[Sized]) -> bool:

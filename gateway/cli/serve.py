@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from gateway.graphql.persisted import PersistedOperations
     from gateway.graphql.schema import TandemSchema
     from gateway.graphql.services import Services
+    from gateway.resilience.cache import GuardedCache
     from gateway.rules_file import RulesFile
     from gateway.settings import Settings
-    from gateway.wiring import Stores
+    from gateway.wiring import Guarded, Stores
 
 PING_SECONDS = 20.0  # a WebSocket whose other end is gone without a word is closed after two of these
 DRAIN_SECONDS = 10  # requests in flight may take so long once told to stop
@@ -57,7 +58,7 @@ def run_server(settings: Settings, banner: str | None = None) -> None:
     from gateway.http.auth import build_access
     from gateway.logs import set_up_logs
     from gateway.rules_file import RulesFile
-    from gateway.wiring import open_stores
+    from gateway.wiring import guarded, open_stores
 
     set_up_logs(settings)
     access = build_access(settings)
@@ -67,7 +68,8 @@ def run_server(settings: Settings, banner: str | None = None) -> None:
     try:
         _warn_of_a_full_disk(stores)
         _warn_of_a_lost_cache(stores)
-        services = build_services(stores, rules)
+        ports = guarded(stores)
+        services = build_services(stores, rules, ports)
         _load_model(services)
         with _listening(settings) as listener:
             from gateway.http.app import build_app
@@ -75,7 +77,7 @@ def run_server(settings: Settings, banner: str | None = None) -> None:
             app = build_app(
                 services,
                 access,
-                operations=_operations(stores, trusted),
+                operations=_operations(settings, ports, trusted),
                 federation=federation,
                 batch_operations=settings.batch_operations,
                 refused_status=int(settings.refused_status),
@@ -89,20 +91,21 @@ def run_server(settings: Settings, banner: str | None = None) -> None:
         stores.close()
 
 
-def build_services(stores: Stores, rules: RulesFile | None = None) -> Services:
+def build_services(stores: Stores, rules: RulesFile | None = None, ports: Guarded | None = None) -> Services:
     """What the schema needs, over open stores, with the real clock and random ids."""
     from gateway.graphql.services import Services
-    from gateway.wiring import steering_of
+    from gateway.wiring import guarded, steering_of
     from recommender.recommender import Recommender
 
+    ports = ports or guarded(stores)
     recommender = Recommender(
-        catalogue=stores.catalogue,
-        events=stores.events,
+        catalogue=ports.catalogue,
+        events=ports.events,
         serving_log=stores.serving_log,
         models=stores.models,
         clock_ms=_clock_ms,
         new_id=_new_id,
-        cache=stores.cache,
+        cache=ports.cache,
         vectors=stores.vectors,
         nominated_from=stores.settings.knn_from,
         steering=steering_of(stores.settings, () if rules is None else rules.rules),
@@ -110,19 +113,20 @@ def build_services(stores: Stores, rules: RulesFile | None = None) -> Services:
     )
     return Services(
         recommender=recommender,
-        catalogue=stores.catalogue,
-        events=stores.events,
+        catalogue=ports.catalogue,
+        events=ports.events,
         clock_ms=_clock_ms,
         new_id=_new_id,
         rules=rules,
         compiles=stores.settings.compiled,
+        guards=ports.guards,
     )
 
 
 def _tasks(stores: Stores, services: Services) -> list[Callable[[], Coroutine[Any, Any, None]]]:
     """What runs beside the requests."""
     recommender = services.recommender
-    running: list[Callable[[], Coroutine[Any, Any, None]]] = []
+    running: list[Callable[[], Coroutine[Any, Any, None]]] = [services.guards.lag.follow]
     if services.rules is not None:
         from gateway.rules_file import follow_rules
 
@@ -142,13 +146,12 @@ def _trusted(settings: Settings) -> dict[str, str]:
     return {} if path is None else trusted_by(path.read_bytes(), str(path))
 
 
-def _operations(stores: Stores, trusted: Mapping[str, str]) -> PersistedOperations:
+def _operations(settings: Settings, ports: Guarded, trusted: Mapping[str, str]) -> PersistedOperations:
     """Which operations are answered, and where those that clients name are kept: beside the shared cache."""
     from gateway.graphql.persisted import MemoryOperations, PersistedOperations, SharedOperations
 
-    settings = stores.settings
     shared = settings.cache_redis_url is not None
-    store = SharedOperations(cast("RedisCache", stores.cache)) if shared else MemoryOperations()
+    store = SharedOperations(cast("GuardedCache", ports.cache)) if shared else MemoryOperations()
     return PersistedOperations(store=store, trusted=trusted, only_trusted=settings.operations == "trusted")
 
 

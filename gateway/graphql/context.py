@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TypeAlias
 
 import strawberry
@@ -10,29 +11,46 @@ from gateway.graphql.executor import Compiled
 from gateway.graphql.loaders import Loaders
 from gateway.graphql.services import Services
 from gateway.graphql.viewer import Viewer
+from recommender.degradation import CURRENT
 
 
 class Context:
     """Made inside the running loop, once per request, and never shared.
 
     requested_cost: see cost.py; known once the operation is valid. compiled: see executor.py; None to do without.
-    reads_parts: whether the answer may come in parts, for @defer.
+    reads_parts: whether the answer may come in parts, for @defer. most_s: how long its caller waits for the answer.
     """
 
-    def __init__(self, services: Services, viewer: Viewer, request_id: str, *, reads_parts: bool = False) -> None:
+    def __init__(
+        self,
+        services: Services,
+        viewer: Viewer,
+        request_id: str,
+        *,
+        reads_parts: bool = False,
+        most_s: float = math.inf,
+    ) -> None:
         self.services = services
         self.viewer = viewer
         self.request_id = request_id
         self.reads_parts = reads_parts
         self.requested_cost = 0
         self.compiled: Compiled | None = None
+        self.most_s = most_s
         self.now_ms = services.clock_ms()
         self.loaders = Loaders(services, self.now_ms)
+
+    def begin(self) -> None:
+        """Begin an answer, in the task that makes it: its time runs from now on, and nothing has failed it yet."""
+        self.services.guards.begin(self.most_s)
 
     def forget_loaded(self) -> None:
         """Start with fresh loaders, now: what a mutation or a subscription tells must show what was written."""
         self.now_ms = self.services.clock_ms()
         self.loaders = Loaders(self.services, self.now_ms)
+        current = CURRENT.get()
+        if current is not None:  # to write takes a time of its own
+            current.until_s = self.services.guards.until_s(self.most_s)
 
 
 Info: TypeAlias = strawberry.Info[Context, None]

@@ -8,21 +8,12 @@ from typing import TypeVar
 import strawberry
 
 from gateway.graphql.changes import ChangeCause
+from recommender.degradation import DegradedReason
 from recommender.documents import BudgetType, JobStatus, Level, Side
 from recommender.events import EventType
 from recommender.highlights import HighlightField
 from recommender.query import Blocker, Exactness, ReasonKind, Strategy
 from recommender.search import FacetField, Sort
-
-
-class DegradedReason(enum.Enum):
-    """Which part of an answer is poorer than usual."""
-
-    CATALOGUE = "CATALOGUE"
-    CACHE = "CACHE"
-    EVENT_LOG = "EVENT_LOG"
-    MODEL = "MODEL"
-    DEADLINE = "DEADLINE"
 
 
 class UserErrorCode(enum.Enum):

@@ -11,7 +11,6 @@ from strawberry import UNSET
 from gateway.graphql import facet
 from gateway.graphql.context import Context, Info
 from gateway.graphql.cursors import decode_position, encode_position
-from gateway.graphql.enums import DegradedReason
 from gateway.graphql.facet import Attributes, Facet, Fields, Size
 from gateway.graphql.filters import JobFilter, TalentFilter, job_filter, talent_filter
 from gateway.graphql.ids import own_id
@@ -23,6 +22,7 @@ from gateway.graphql.options import RecommendationOptions, TalentSubject, option
 from gateway.graphql.reason import MostReasons, Reason, reasons_from
 from gateway.graphql.scalars import DateTime
 from gateway.graphql.talent import Talent, talent_from
+from recommender.degradation import DegradedReason, degraded
 from recommender.documents import Kind
 from recommender.eligibility import document_blocker
 from recommender.events import EventType
@@ -348,7 +348,7 @@ def _rest(context: Context, page: RankedPage, items: Sequence[RankedItem]) -> di
         "strategy": page.strategy,
         "exactness": page.exactness,
         "recall": page.recall,
-        "degraded_reasons": [],
+        "degraded_reasons": sorted(degraded(), key=lambda reason: reason.value),
     }
 
 

@@ -20,8 +20,9 @@ from gateway.graphql.scalars import DateTime, serialize_datetime
 from gateway.graphql.talent import Talent, talent_from
 from gateway.graphql.user_error import Faults, UserError
 from recommender import documents
+from recommender.degradation import degraded
 from recommender.documents import MAX_ID_BYTES, Kind, Side
-from recommender.errors import BadInputError
+from recommender.errors import BadInputError, UnavailableError
 from recommender.events import RULES, Event, EventType
 from recommender.ports import Appended, SubjectKey
 
@@ -108,13 +109,15 @@ async def record_events(context: Context, given_events: Sequence[EventInput]) ->
         else:
             known.append(checked)
             touched_talents[talent.ordinal], touched_jobs[job.ordinal] = talent, job
+    if len(known) < len(wellformed) and degraded():
+        raise UnavailableError("catalogue", "it cannot be told whether a talent or a job is new")
     outcomes = await context.services.events.append([checked.event for checked in known]) if known else []
+    context.forget_loaded()
     outcomes = await _forgive_our_own_clock(context, known, outcomes)
     for checked, outcome in zip(known, outcomes, strict=True):
         if outcome is Appended.CONFLICT:
             faults.add(checked.index, "eventId", UserErrorCode.CONFLICT, "this eventId was recorded with other content")
     state = await context.services.events.state()
-    context.forget_loaded()
     return RecordEventsPayload(
         accepted_count=outcomes.count(Appended.ACCEPTED),
         duplicate_count=outcomes.count(Appended.DUPLICATE),

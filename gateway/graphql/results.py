@@ -10,6 +10,7 @@ from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 
 from gateway.graphql.errors import answered, request_error
+from recommender.degradation import degraded
 
 
 def no_such_operation() -> PreExecutionError:
@@ -32,7 +33,13 @@ async def finished_stream(results: AsyncIterator[ExecutionResult], request_id: s
 
 
 def finished(result: ExecutionResult, request_id: str) -> ExecutionResult:
-    """The result with its errors as the caller sees them; variables that do not fit make it a refused request."""
+    """The result with its errors as the caller sees them; variables that do not fit make it a refused request.
+
+    Says what could not help with it.
+    """
+    if reasons := degraded():
+        told = {"reasons": sorted(reason.value for reason in reasons)}
+        result.extensions = {**(result.extensions or {}), "degraded": told}
     if not result.errors:
         return result
     executed = not isinstance(result, PreExecutionError)

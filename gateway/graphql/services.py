@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway.graphql.changes import ChangeFeed
+from gateway.resilience.guards import Guards
 from gateway.rules_file import RulesFile
 from recommender.ports import Catalogue, CatalogueWriter, EventLog
 from recommender.recommender import Recommender
@@ -20,7 +21,8 @@ class CatalogueStore(Catalogue, CatalogueWriter, Protocol):
 class Services:
     """Built once per process by the composition root; shared by every request.
 
-    rules: the file, where there is one. compiles: whether operations are executed compiled, see executor.py.
+    rules: the file, where there is one. compiles: whether operations are executed compiled, see executor.py. guards:
+    of what catalogue and events ask.
     """
 
     recommender: Recommender
@@ -30,6 +32,7 @@ class Services:
     new_id: Callable[[], str]
     rules: RulesFile | None = None
     compiles: bool = True
+    guards: Guards = field(default_factory=Guards)
     changes: ChangeFeed = field(init=False)
 
     def __post_init__(self) -> None:

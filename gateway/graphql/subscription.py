@@ -81,6 +81,7 @@ class Subscription:
         info.context.viewer.require(Permission.READ)
         watched = subject.to_domain()
         async for change in info.context.services.changes.watch(watched):
+            info.context.begin()
             info.context.forget_loaded()
             loaders = info.context.loaders
             by_id = loaders.talent_by_talent_id if watched.kind is Kind.TALENT else loaders.job_by_job_id

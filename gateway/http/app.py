@@ -22,7 +22,7 @@ from gateway.graphql.schema import SCHEMA, TandemSchema
 from gateway.graphql.services import Services
 from gateway.http import graphiql
 from gateway.http.auth import Access
-from gateway.http.graphql_view import CONSISTENCY_TOKEN, COST, GraphQLView
+from gateway.http.graphql_view import CONSISTENCY_TOKEN, COST, TIMEOUT, GraphQLView
 from gateway.http.health import Health
 from gateway.http.metrics import Metrics
 from gateway.http.observation import Observation
@@ -75,7 +75,7 @@ def build_app(
                 CORSMiddleware,
                 allow_origins=list(cors_origins),
                 allow_methods=["GET", "POST"],
-                allow_headers=["Content-Type", "Authorization", "X-Request-Id", CONSISTENCY_TOKEN, COST],
+                allow_headers=["Content-Type", "Authorization", "X-Request-Id", CONSISTENCY_TOKEN, COST, TIMEOUT],
                 expose_headers=["X-Request-Id"],
                 max_age=600,
             )

@@ -7,6 +7,7 @@ executed is 400; with `application/json` a well-formed one is always 200, as old
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import Any, cast
@@ -47,6 +48,7 @@ from gateway.http.sockets import SocketContext, SocketHandler, TextSocket
 from recommender.errors import BadInputError, UnavailableError
 
 CONSISTENCY_TOKEN = "tandem-consistency-token"  # noqa: S105 — a header's name
+TIMEOUT = "tandem-timeout-ms"  # how long the caller waits; no longer than the server's own deadline
 COST = "tandem-cost"  # who sends it, whatever it says, is told in `extensions.cost`
 CONNECTION_INIT_TIMEOUT = timedelta(seconds=10)
 SUBSCRIPTIONS_PER_CONNECTION = 100
@@ -153,7 +155,11 @@ class GraphQLView(GraphQL[Context, None]):
                 )
                 raise HttpProblem(503, "UNAVAILABLE", text, {"Retry-After": "1"}) from error
         return Context(
-            self._services, viewer, request.state.request_id, reads_parts=request.state.parts_form is not None
+            self._services,
+            viewer,
+            request.state.request_id,
+            reads_parts=request.state.parts_form is not None,
+            most_s=_allowed_s(request),
         )
 
     async def on_ws_connect(self, context: Context) -> dict[str, object]:
@@ -196,7 +202,9 @@ class GraphQLView(GraphQL[Context, None]):
         """One answer, one for each operation of a batch, or a stream of them for who asked for one."""
         if isinstance(request_data, list):
             # Each as if it had come alone: what one of them writes, no other has loaded before.
-            contexts = [Context(self._services, context.viewer, context.request_id) for _ in request_data]
+            contexts = [
+                Context(self._services, context.viewer, context.request_id, most_s=context.most_s) for _ in request_data
+            ]
             return await asyncio.gather(
                 *(
                     self.execute_single(request, request_adapter, sub_response, own, root_value, one)
@@ -210,6 +218,7 @@ class GraphQLView(GraphQL[Context, None]):
             operation = await self.operations.find(request_data, context.viewer)
         except GraphQLError as error:
             raise HttpProblem(400, str((error.extensions or {})["code"]), error.message) from error
+        context.begin()
         results = await self.schema.stream(
             operation.text,
             variable_values=request_data.variables,
@@ -234,6 +243,7 @@ class GraphQLView(GraphQL[Context, None]):
     ) -> ExecutionResult:
         """Run one operation; its errors come out coded and masked."""
         assert isinstance(request_data, OperationRequest)  # noqa: S101 — made by parse_http_body
+        context.begin()
         try:
             operation = await self.operations.find(request_data, context.viewer)
         except GraphQLError as error:
@@ -262,7 +272,8 @@ class GraphQLView(GraphQL[Context, None]):
             result = ExecutionResult(data=first.data, errors=first.errors)
         result = finished(result, context.request_id)
         if not isinstance(result, PreExecutionError) and COST in request.headers:
-            result.extensions = {"cost": cost_report(context.requested_cost, actual_cost(result.data))}
+            cost = cost_report(context.requested_cost, actual_cost(result.data))
+            result.extensions = {**(result.extensions or {}), "cost": cost}
         return result
 
     async def process_result(self, request: Request, result: ExecutionResult) -> GraphQLHTTPResponse:
@@ -288,3 +299,14 @@ class GraphQLView(GraphQL[Context, None]):
         if state.media_type == GRAPHQL and codes and codes != [NOT_FOUND]:
             status = 400 if "GRAPHQL_PARSE_FAILED" in codes else self._refused_status
         return json_response(answer, status=status, media_type=state.media_type)
+
+
+def _allowed_s(request: Request) -> float:
+    """How long the caller waits. Raises HttpProblem."""
+    given = request.headers.get(TIMEOUT)
+    if given is None:
+        return math.inf
+    if not (given.isascii() and given.isdigit()) or int(given[:10]) < 1:
+        text = f"the header Tandem-Timeout-Ms is a whole number of milliseconds from 1; got {given[:60]!r}"
+        raise HttpProblem(400, "BAD_USER_INPUT", text)
+    return int(given[:10]) / 1_000

@@ -104,6 +104,7 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
         """Each in a context of its own, as if it had come by HTTP: one must not be shown what another loaded before."""
         own = copy(self)
         own.context = cast("SocketContext", self.context).of_operation()
+        own.context.begin()
         await super(SocketHandler, own).run_operation(operation)
 
     async def _send_result_stream(self, operation: Operation[Context, None], result_source: StreamResult) -> None:

@@ -88,6 +88,7 @@ class Stack:
             # A loaded machine is slow, and that is not what these tests are about.
             "TANDEM_CATALOGUE_TIMEOUT_MS": "10000",
             "TANDEM_EVENTS_TIMEOUT_MS": "10000",
+            "TANDEM_DEADLINE_MS": "20000",
         }
 
     def replica(self, **settings: str) -> Replica:

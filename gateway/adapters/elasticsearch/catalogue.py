@@ -101,6 +101,13 @@ class ElasticsearchCatalogue:
         """Tells this catalogue, whose ordinals mean nothing in another, from every other."""
         return self._layout.mark(Kind.JOB, "")[:16]
 
+    def known_mirror(self, kind: Kind) -> Mirror:
+        """The mirror as it was last brought up. Raises UnavailableError when that was never."""
+        mirror = self._followers[kind].mirror
+        if not mirror.revision:
+            raise UnavailableError(PART, "this process has not read its documents yet")
+        return mirror
+
     async def mirror(self, kind: Kind) -> Mirror:
         """See Catalogue. One round trip when nothing has changed."""
         follower = self._followers[kind]
@@ -112,9 +119,15 @@ class ElasticsearchCatalogue:
         kind: Kind,
         texts: Sequence[str | None],
         answer: Callable[[Mirror, list[TextMatch | None]], Answer],
+        *,
+        asks: bool,
     ) -> Answer:
+        """asks: False answers out of what this process has read, at once. A text that has a term of which it has not
+        read the postings then matches nothing. Raises UnavailableError before anything was read."""
         follower = self._followers[kind]
-        postings = await self._connection.run(follower.ready(texts))
+        if not asks:
+            self.known_mirror(kind)
+        postings = await self._connection.run(follower.ready(texts)) if asks else follower.known(texts)
 
         def read() -> Answer:
             with follower.view(texts, postings) as (mirror, matches):
@@ -122,33 +135,39 @@ class ElasticsearchCatalogue:
 
         return await asyncio.to_thread(read)
 
-    async def matching(self, kind: Kind, requests: Sequence[tuple[Filter, str | None]], as_of_ms: int) -> list[BitMap]:
-        """See Catalogue."""
+    async def matching(
+        self, kind: Kind, requests: Sequence[tuple[Filter, str | None]], as_of_ms: int, *, asks: bool = True
+    ) -> list[BitMap]:
+        """See Catalogue; asks: see _answer."""
 
         def read(mirror: Mirror, matches: list[TextMatch | None]) -> list[BitMap]:
             return [
                 found(mirror, wanted, match, as_of_ms) for (wanted, _), match in zip(requests, matches, strict=True)
             ]
 
-        return await self._answer(kind, [text for _, text in requests], read)
+        return await self._answer(kind, [text for _, text in requests], read, asks=asks)
 
-    async def facets(self, kind: Kind, requests: Sequence[FacetRequest], as_of_ms: int) -> list[list[Facet]]:
-        """See Catalogue; what a facet counts is said at Mirror.facets."""
+    async def facets(
+        self, kind: Kind, requests: Sequence[FacetRequest], as_of_ms: int, *, asks: bool = True
+    ) -> list[list[Facet]]:
+        """See Catalogue; what a facet counts is said at Mirror.facets. asks: see _answer."""
 
         def read(mirror: Mirror, matches: list[TextMatch | None]) -> list[list[Facet]]:
             return [
                 facets_of(mirror, request, match, as_of_ms) for request, match in zip(requests, matches, strict=True)
             ]
 
-        return await self._answer(kind, [request.text for request in requests], read)
+        return await self._answer(kind, [request.text for request in requests], read, asks=asks)
 
-    async def search(self, kind: Kind, requests: Sequence[SearchRequest], as_of_ms: int) -> list[SearchPage]:
-        """See Catalogue; what a sort compares is said at Mirror.page."""
+    async def search(
+        self, kind: Kind, requests: Sequence[SearchRequest], as_of_ms: int, *, asks: bool = True
+    ) -> list[SearchPage]:
+        """See Catalogue; what a sort compares is said at Mirror.page. asks: see _answer."""
 
         def read(mirror: Mirror, matches: list[TextMatch | None]) -> list[SearchPage]:
             return [page_of(mirror, request, match, as_of_ms) for request, match in zip(requests, matches, strict=True)]
 
-        return await self._answer(kind, [request.text for request in requests], read)
+        return await self._answer(kind, [request.text for request in requests], read, asks=asks)
 
     async def get_many(
         self, kind: Kind, ordinals: Sequence[int] = (), ids: Sequence[str] = ()

@@ -34,6 +34,8 @@ TOO_MANY_REQUESTS = 429
 TURNED_AWAY: dict[str, Any] = {"status": TOO_MANY_REQUESTS, "error": {"type": BUSY[0]}}
 TOO_LARGE = "it is larger than a request that the server takes (http.max_content_length)"
 KEEP_ALIVE = "2m"  # of a point in time, from one page to the next
+# Of each answer, whether it is one, and a whole one.
+OUTCOME = ("responses.status", "responses.error.type", "responses.timed_out", "responses._shards.failed")
 NO_SHARD = ("search_phase_execution_exception", "no_shard_available_action_exception")
 GOING_S = (0.0, 0.01, 0.03, 0.1)  # an index that is removed has its name a little longer than its shards
 
@@ -53,15 +55,18 @@ class Cluster:
         lines = multi_search(index, self._preference, searches)
         wanted = [f"responses.hits.hits.{name}" for name in only] if only else ["responses.hits.hits"]
         answer = await self.connection.ask(
-            lambda client: client.msearch(
-                searches=lines, filter_path=[*wanted, "responses.status", "responses.error.type"]
-            ),
-            is_request=is_request,
+            lambda client: client.msearch(searches=lines, filter_path=[*wanted, *OUTCOME]), is_request=is_request
         )
+        responses = answer.get("responses", ()) if isinstance(answer.body, dict) else ()
+        if len(responses) != len(searches):
+            raise UnavailableError(PART, "Elasticsearch gave an answer with something else in it")
         found = []
-        for response in answer["responses"]:
+        for response in responses:
             if (error := response.get("error")) is not None:
                 raise await self._failure(index, error["type"], response["status"])
+            # Asked not to, a cluster gives no part of an answer; what stands before one may know nothing of that.
+            if response.get("timed_out") or response.get("_shards", {}).get("failed"):
+                raise UnavailableError(PART, "Elasticsearch gave a part of an answer")
             found.append(response.get("hits", {}).get("hits", []))
         return found
 

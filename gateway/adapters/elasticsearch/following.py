@@ -157,6 +157,13 @@ class Follower:
             self._texts.finish(begun, fetched)
         return known | {one.term: one for one in fetched}
 
+    def known(self, texts: Sequence[str | None]) -> dict[str, LivePostings]:
+        """The postings that are here already; of a term that was never asked for, or is forgotten, those of no
+        document: better no row than a wrong one."""
+        wanted = dict.fromkeys(term for text in texts for term in terms(text or ""))
+        with self._lock:
+            return {term: self._texts.get(term) or LivePostings(term, ()) for term in wanted}
+
     async def _fetch(self, wanted: Sequence[str]) -> list[LivePostings]:
         """Postings of terms, in one round trip for each 10,000 documents of the most frequent one.
 

@@ -5,12 +5,12 @@ A claim to a key stands beside it, under the key and `:claim`, and holds the nam
 
 from __future__ import annotations
 
-# What has no end is nobody's claim.
+# What has no end is nobody's claim. A server without memory takes none, and whoever lacks a list makes it.
 _CLAIMED = """
 local function claimed(key)
   local claim = key .. ':claim'
   if redis.call('PTTL', claim) == -1 then redis.call('DEL', claim) end
-  local set = redis.call('SET', claim, ARGV[1], 'NX', 'PX', ARGV[2])
+  local set = redis.pcall('SET', claim, ARGV[1], 'NX', 'PX', ARGV[2])
   return (set or redis.pcall('GET', claim) == ARGV[1]) and 1 or 0
 end
 """

@@ -1,0 +1,1 @@
+"""What stands between the recommender and its dependencies, which may fail."""

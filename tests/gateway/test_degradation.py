@@ -1,0 +1,266 @@
+"""Elasticsearch or Redis fails behind a gateway that goes on: its answers obey every filter and say what is poorer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from gateway.cli.serve import build_services
+from gateway.http.app import build_app
+from gateway.http.auth import build_access
+from gateway.settings import load_settings
+from gateway.wiring import Guarded, Stores, guarded, open_stores
+from recommender.documents import Kind
+from recommender.errors import UnavailableError
+from tests.faults import HANG, REFUSE, RESET, SLOW, TORN, Fault, FaultProxy, faulty, http_answer
+from tests.production.stack import SERVICE_TOKEN, Stack, running_stack
+
+JOBS = """query ($id: ID!, $first: Int, $filter: JobFilter, $text: String) {
+  talent(talentId: $id) {
+    recommendedJobs(first: $first, filter: $filter, query: $text) {
+      degradedReasons totalCount strategy
+      nodes { jobId title skills country level status client { clientId } }
+    }
+  }
+}"""
+RECORD = """mutation ($events: [EventInput!]!) {
+  recordEvents(input: { events: $events }) { acceptedCount userErrors { code } }
+}"""
+UPSERT = """mutation {
+  upsertJobs(input: { jobs: [{ jobId: "j1", title: "New" }] }) { userErrors { code } }
+}"""
+# Of Elasticsearch. What no real one can be made to answer at will is put into its mouth.
+PARTIAL = b'{"responses":[{"status":200,"timed_out":true,"hits":{"hits":[]}}]}'
+FAILED_SHARD = b'{"responses":[{"status":200,"_shards":{"failed":1},"hits":{"hits":[]}}]}'
+BUSY = b'{"error":{"type":"es_rejected_execution_exception"},"status":429}'
+FAULTS = {
+    "hang": HANG,
+    "reset": RESET,
+    "refused": REFUSE,
+    "slow": SLOW,
+    "torn": TORN,
+    "timed out": http_answer("200 OK", PARTIAL),
+    "failed shard": http_answer("200 OK", FAILED_SHARD),
+    "busy": http_answer("429 Too Many Requests", BUSY),
+    "away": http_answer(
+        "503 Service Unavailable", b'{"error":{"type":"master_not_discovered_exception"},"status":503}'
+    ),
+    "nonsense": http_answer("200 OK", b'{"tagline": "You Know, for Search"}'),
+}
+
+
+@dataclass
+class World:
+    """A gateway in this process, and what stands before its servers."""
+
+    stack: Stack
+    stores: Stores
+    ports: Guarded
+    client: httpx.AsyncClient
+    catalogue: FaultProxy
+    events: FaultProxy
+    cache: FaultProxy
+
+    async def ask(self, query: str = JOBS, **variables: Any) -> dict[str, Any]:
+        """The whole answer, which must be one."""
+        response = await self.client.post("/graphql", json={"query": query, "variables": {"first": 5} | variables})
+        assert response.status_code == 200, response.text
+        answer: dict[str, Any] = response.json()
+        return answer
+
+    async def jobs(self, talent_id: str = "t1", **variables: Any) -> tuple[list[dict[str, Any]], list[str]]:
+        """The jobs of a list and why it is degraded, which the answer as a whole says, too."""
+        answer = await self.ask(id=talent_id, **variables)
+        assert "errors" not in answer, answer["errors"]
+        page = answer["data"]["talent"]["recommendedJobs"]
+        told = answer.get("extensions", {}).get("degraded", {"reasons": []})["reasons"]
+        assert page["degradedReasons"] == told
+        return page["nodes"], told
+
+    async def well_again(self) -> float:
+        """Seconds until no answer is degraded."""
+        begun = time.monotonic()
+        while (await self.jobs())[1]:
+            assert time.monotonic() - begun < 10
+            await asyncio.sleep(0.05)
+        return time.monotonic() - begun
+
+
+@pytest.fixture(scope="module")
+def stack(elasticsearch_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with running_stack(tmp_path_factory.mktemp("degradation"), elasticsearch_url) as running:
+        yield running
+
+
+@pytest.fixture
+async def world(stack: Stack, tmp_path: Any) -> AsyncIterator[World]:
+    with ExitStack() as opened:
+        catalogue = opened.enter_context(faulty(urlsplit(stack.elasticsearch_url).port or 0))
+        events = opened.enter_context(faulty(stack.redis.port))
+        cache = opened.enter_context(faulty(stack.cache.port))
+        settings = load_settings(
+            data_dir=tmp_path,
+            catalogue_url=f"elasticsearch://127.0.0.1:{catalogue.port}",
+            events_url=f"redis://127.0.0.1:{events.port}/0",
+            cache_url=f"redis://127.0.0.1:{cache.port}/0",
+            models_url=stack.settings["TANDEM_MODELS_URL"],
+            namespace=stack.namespace,
+            auth="token",
+            service_token=SERVICE_TOKEN,
+            # Several times the defaults, as a loaded machine is slow.
+            catalogue_timeout_ms=600,
+            events_timeout_ms=600,
+            cache_timeout_ms=300,
+            deadline_ms=2_500,
+        )
+        stack.cache.command("FLUSHALL")
+        stores = await asyncio.to_thread(open_stores, settings)
+        opened.callback(stores.close)
+        ports = guarded(stores)
+        services = build_services(stores, None, ports)
+        services.recommender.refresh_model()
+        app = build_app(services, build_access(settings))
+        headers = {"Authorization": f"Bearer {SERVICE_TOKEN}"}
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers) as client:
+            found = World(stack, stores, ports, client, catalogue, events, cache)
+            while True:
+                try:
+                    await asyncio.gather(*(stores.catalogue.mirror(kind) for kind in Kind))
+                    break
+                except UnavailableError:  # a loaded machine was later than that
+                    continue
+            await found.well_again()
+            yield found
+            for proxy in (catalogue, events, cache):
+                proxy.heal()
+            for guard in ports.guards.guards:
+                await guard.close()
+
+
+@pytest.mark.parametrize("name", FAULTS)
+async def test_without_elasticsearch_a_list_obeys_its_filter_from_what_was_read_last(world: World, name: str) -> None:
+    wanted = {"skills": {"any": ["Go"]}, "countries": ["DE"]}
+    before, none = await world.jobs(filter=wanted)
+    assert (len(before), none) == (len(before), [])
+    world.stack.cache.command("FLUSHALL")
+    world.catalogue.fail(FAULTS[name])
+    after, reasons = await world.jobs(filter=wanted)
+    assert (after, reasons) == (before, ["CATALOGUE"])
+    # Never read before: all but title and text is in the columns.
+    others, reasons = await world.jobs("t2", first=10, filter={"countries": ["US"]})
+    assert reasons == ["CATALOGUE"]
+    assert len(others) == 10
+    assert {(job["country"], job["status"]) for job in others} == {("US", "OPEN")}
+    for talent in ("t3", "t4", "t5", "t6"):
+        await world.jobs(talent)
+    assert not world.ports.catalogue.guard.breaker.is_closed
+    world.catalogue.heal()
+    assert await world.well_again() < 3
+    assert (await world.jobs(filter=wanted))[0] == before
+
+
+async def test_a_text_that_was_never_asked_matches_nothing_rather_than_something_else(world: World) -> None:
+    known, _ = await world.jobs(text="kubernetes")
+    assert known
+    world.catalogue.fail(REFUSE)
+    assert await world.jobs(text="kubernetes") == (known, ["CATALOGUE"])
+    assert await world.jobs(text="python") == ([], ["CATALOGUE"])
+
+
+async def test_nothing_is_acknowledged_that_is_not_written(world: World) -> None:
+    event = {"eventId": "lost", "actor": "TALENT", "type": "SAVE", "talentId": "t9", "jobId": "j9"}
+    await world.jobs("t9")
+    world.events.fail(REFUSE)
+    answer = await world.ask(RECORD, events=[event])
+    assert [error["extensions"]["code"] for error in answer["errors"]] == ["UNAVAILABLE"]
+    world.events.heal()
+    await world.well_again()
+    world.catalogue.fail(REFUSE)
+    answer = await world.ask(UPSERT)
+    assert [error["extensions"]["code"] for error in answer["errors"]] == ["UNAVAILABLE"]
+    # Whether a talent is new cannot be told now; one that was here before is known.
+    answer = await world.ask(RECORD, events=[{**event, "talentId": "nobody"}])
+    assert [error["extensions"]["code"] for error in answer["errors"]] == ["UNAVAILABLE"]
+    answer = await world.ask(RECORD, events=[{**event, "eventId": "kept"}])
+    assert answer["data"]["recordEvents"] == {"acceptedCount": 1, "userErrors": []}
+
+
+@pytest.mark.parametrize("fault", [HANG, REFUSE, RESET], ids=["hang", "refused", "reset"])
+async def test_without_the_event_log_lists_rest_on_what_was_known_last(world: World, fault: Fault) -> None:
+    seen, _ = await world.jobs("t1", first=40)
+    world.events.fail(fault)
+    assert await world.jobs("t1", first=40) == (seen, ["EVENT_LOG"])
+    # Whose history was never read here has the taste that the model learnt.
+    answer = await world.ask(id="t20")
+    page = answer["data"]["talent"]["recommendedJobs"]
+    assert (page["strategy"], page["degradedReasons"], len(page["nodes"])) == ("COLLABORATIVE", ["EVENT_LOG"], 5)
+    for talent in ("t21", "t22", "t23", "t24"):
+        await world.jobs(talent)
+    assert not world.ports.events.guard.breaker.is_closed
+    world.events.heal()
+    assert await world.well_again() < 3
+
+
+@pytest.mark.parametrize("fault", [HANG, REFUSE, RESET, TORN], ids=["hang", "refused", "reset", "torn"])
+async def test_without_the_cache_answers_are_the_same(world: World, fault: Fault) -> None:
+    before = [await world.jobs(f"t{number}") for number in range(1, 9)]
+    world.cache.fail(fault)
+    assert [await world.jobs(f"t{number}") for number in range(1, 9)] == before
+    assert await world.jobs("t30") == (await world.jobs("t30"))
+    world.cache.heal()
+    guard = world.ports.cache.guard
+    for _ in range(60):
+        if guard.breaker.is_closed:
+            break
+        await asyncio.sleep(0.05)
+    assert guard.breaker.is_closed
+
+
+async def test_without_any_server_there_still_is_a_list(world: World) -> None:
+    for proxy in (world.catalogue, world.events, world.cache):
+        proxy.fail(REFUSE)
+    jobs, reasons = await world.jobs("t7", filter={"levels": ["EXPERT"]})
+    assert reasons == ["CATALOGUE", "EVENT_LOG"]
+    assert len(jobs) == 5
+    assert {job["level"] for job in jobs} == {"EXPERT"}
+    popular, _ = await world.jobs("t7", filter={"levels": ["EXPERT"]}, text="")
+    assert popular
+    for proxy in (world.catalogue, world.events, world.cache):
+        proxy.heal()
+    assert await world.well_again() < 3
+
+
+async def test_a_cache_that_is_full_is_still_read(world: World) -> None:
+    before = await world.jobs("t1")
+    world.stack.cache.command("CONFIG", "SET", "maxmemory", "1mb")
+    try:
+        assert await world.jobs("t1") == before
+        assert [len((await world.jobs(f"t{number}"))[0]) for number in range(31, 41)] == [5] * 10
+        assert world.ports.cache.guard.breaker.is_closed
+    finally:
+        world.stack.cache.command("CONFIG", "SET", "maxmemory", "0")
+
+
+async def test_a_caller_who_waits_less_is_answered_sooner(world: World) -> None:
+    await world.jobs("t1")
+    world.catalogue.fail(HANG)
+    begun = time.monotonic()
+    response = await world.client.post(
+        "/graphql",
+        json={"query": JOBS, "variables": {"id": "t1", "first": 5}},
+        headers={"Tandem-Timeout-Ms": "150"},
+    )
+    assert time.monotonic() - begun < 0.6  # the time-out of Elasticsearch here
+    page = response.json()["data"]["talent"]["recommendedJobs"]
+    assert (len(page["nodes"]), page["degradedReasons"]) == (5, ["DEADLINE"])
+    wrong = await world.client.post("/graphql", json={"query": "{ __typename }"}, headers={"Tandem-Timeout-Ms": "soon"})
+    assert (wrong.status_code, wrong.json()["errors"][0]["extensions"]["code"]) == (400, "BAD_USER_INPUT")
