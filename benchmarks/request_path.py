@@ -35,7 +35,8 @@ from starlette.routing import Route
 from strawberry.asgi import GraphQL
 from strawberry.schema.config import StrawberryConfig
 
-from gateway.cli.serve import KEEP_ALIVE_SECONDS, build_services, spare_from_collection
+from gateway.cli.serve import build_services, spare_from_collection
+from gateway.cli.server import KEEP_ALIVE_SECONDS
 from gateway.graphql.context import Context
 from gateway.graphql.cursors import encode_position
 from gateway.graphql.job import Job, job_from
@@ -44,8 +45,9 @@ from gateway.graphql.query import Query
 from gateway.graphql.scalars import SCALARS, serialize_datetime, serialize_decimal
 from gateway.graphql.services import Services
 from gateway.graphql.viewer import ENGINEER
-from gateway.http.app import build_app, load_mirrors
+from gateway.http.app import build_app
 from gateway.http.auth import build_access
+from gateway.http.warming import load_mirrors
 from gateway.logs import set_up_logs
 from gateway.settings import Settings
 from gateway.wiring import open_stores

@@ -202,6 +202,27 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", min_length=1, description="Address that `tandem serve` listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port that `tandem serve` listens on; 0 takes a free one.")
+    workers: int = Field(
+        1,
+        ge=1,
+        le=256,
+        description="How many processes `tandem serve` answers with, all at one port; as many as there are cores is "
+        "most. With more than one, one that dies is replaced, and SIGHUP renews them without a failed request.",
+    )
+    connections: int = Field(
+        4_000,
+        ge=16,
+        description="How many connections one process holds at most; those that wait for their client give way. Fewer "
+        "where the system allows too few open files.",
+    )
+    drain_seconds: float = Field(
+        0.0,
+        ge=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="How long everything but `/readyz` is answered after SIGTERM, before no connection is taken any "
+        "more: what a load balancer needs to notice. 0: not at all.",
+    )
     auth: Literal["open", "token", "jwt"] | None = Field(
         None,
         description="Who may ask. Unset: nobody (401). `open`: everybody, on a loopback host only. "
@@ -218,6 +239,18 @@ class Settings(BaseSettings):
     )
     issuer: str | None = Field(None, description="The `iss` claim that `TANDEM_AUTH=jwt` asks for.")
     audience: str | None = Field(None, description="The `aud` claim that `TANDEM_AUTH=jwt` asks for.")
+    token_hours: float = Field(
+        24.0,
+        gt=0.0,
+        le=720.0,
+        allow_inf_nan=False,
+        description="The longest that a token may live, from `iat` to `exp`; one that lives longer is refused.",
+    )
+    public_attributes: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Attributes, separated by commas, that a talent sees of jobs and a client of talents, and may "
+        "filter and count by. Unset: none; one's own are seen anyway.",
+    )
     operations: Literal["any", "trusted"] = Field(
         "any",
         description="Which operations are answered. `trusted`: those of `TANDEM_TRUSTED_DOCUMENTS`, and of an engineer "
@@ -245,18 +278,6 @@ class Settings(BaseSettings):
         True,
         description="Whether what a document selects is compiled when it is first asked (docs/decisions/0021). "
         "`false`: graphql-core executes every operation by itself; answers are the same, and later.",
-    token_hours: float = Field(
-        24.0,
-        gt=0.0,
-        le=720.0,
-        allow_inf_nan=False,
-        description="The longest that a token may live, from `iat` to `exp`; one that lives longer is refused.",
-    )
-    public_attributes: Annotated[tuple[str, ...], NoDecode] = Field(
-        (),
-        description="Attributes, separated by commas, that a talent sees of jobs and a client of talents, and may "
-        "filter and count by. Unset: none; one's own are seen anyway.",
-    )
     )
     trusted_documents: Path | None = Field(
         None,
@@ -411,6 +432,12 @@ class Settings(BaseSettings):
         return None
 
     @property
+    def jwks_path(self) -> Path | None:
+        """The file of the keys; None when they are fetched, or there are none."""
+        url = self.jwks_url
+        return path_from_url(url) if url is not None and urlsplit(url).scheme == "file" else None
+
+    @property
     def catalogue_elasticsearch_url(self) -> str | None:
         """The Elasticsearch of the catalogue; None when it is in a file."""
         url = self.catalogue_url
@@ -437,12 +464,6 @@ class Settings(BaseSettings):
         return path_from_url(self.events_url) if self.events_url else self.data_dir / "events.db"
 
     @property
-    @property
-    def jwks_path(self) -> Path | None:
-        """The file of the keys; None when they are fetched, or there are none."""
-        url = self.jwks_url
-        return path_from_url(url) if url is not None and urlsplit(url).scheme == "file" else None
-
     def archive_path(self) -> Path:
         """The directory of the archived events of this namespace; of no meaning when the log is in a file."""
         root = path_from_url(self.archive_url) if self.archive_url else self.data_dir / "archive"
@@ -541,8 +562,16 @@ def _allowed(field: str, problem: ErrorDetails) -> str:
             return "a number from 0 to 1"
         case "fatigue_half_life_days":
             return "a number above 0"
+        case "token_hours":
+            return "a number of hours above 0 and up to 720"
         case "cache_mb":
             return "a whole number from 8"
+        case "workers":
+            return "a whole number from 1 to 256"
+        case "connections":
+            return "a whole number from 16"
+        case "drain_seconds":
+            return "a number from 0 to 3600"
         case "mutual_weight":
             return "a number from 0 to 10"
         case "events_stream_days":
@@ -565,5 +594,3 @@ def _short(field: str, value: object) -> str:
         place, mark, query = text.partition("?")
         text = place + mark + re.sub(r"=[^&]*", "=***", query)
     return repr(text if len(text) <= 80 else text[:77] + "…")
-        case "token_hours":
-            return "a number of hours above 0 and up to 720"

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import signal
+import os
 import socket
+import sys
 import time
 import uuid
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import structlog
 import typer
 
-from recommender.errors import NoModelError
+from recommender.errors import NoModelError, TandemError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
-    from types import FrameType
+    from multiprocessing.connection import Connection
 
     from gateway.adapters.elasticsearch.catalogue import ElasticsearchCatalogue
     from gateway.adapters.redis.cache import RedisCache
+    from gateway.cli.server import Counts, Turn
     from gateway.graphql.persisted import PersistedOperations
     from gateway.graphql.schema import TandemSchema
     from gateway.graphql.services import Services
@@ -30,21 +33,19 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
     from gateway.wiring import Guarded, Stores
 
-PING_SECONDS = 20.0  # a WebSocket whose other end is gone without a word is closed after two of these
-DRAIN_SECONDS = 10  # requests in flight may take so long once told to stop
-# Longer than load balancers keep an idle connection, mostly 60 s: else they send into one that is being closed.
-KEEP_ALIVE_SECONDS = 75
+CLOSING_SECONDS = 5.0  # for a process to close its stores, once nothing is in flight
 
 
 def command(
     host: Annotated[str | None, typer.Option(help="Address to listen on (TANDEM_HOST).")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on, 0 for a free one (TANDEM_PORT).")] = None,
+    workers: Annotated[int | None, typer.Option(help="How many processes answer (TANDEM_WORKERS).")] = None,
 ) -> None:
     """Serve GraphQL, and GraphiQL in the browser, over what was imported and trained."""
     from gateway.settings import load_settings
 
-    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    run_server(load_settings(**given))
+    given = {"host": host, "port": port, "workers": workers}
+    run_server(load_settings(**{name: value for name, value in given.items() if value is not None}))
 
 
 def run_server(settings: Settings, banner: str | None = None) -> None:
@@ -55,12 +56,73 @@ def run_server(settings: Settings, banner: str | None = None) -> None:
 
     Raises: SettingsError, NoDataError, NoModelError, ModelRefusedError, UnavailableError; OSError for a port in use.
     """
-    from gateway.http.auth import build_access
     from gateway.logs import set_up_logs
+
+    set_up_logs(settings)
+    with ExitStack() as opened:
+
+        def listening() -> socket.socket:
+            return opened.enter_context(_listening(settings))
+
+        def greet(listener: socket.socket) -> None:
+            typer.echo((banner or _banner(settings)).replace("{url}", _url(listener)))
+
+        if settings.workers == 1:
+            _serve(settings, listening, greet)
+        else:
+            _supervise(settings, listening(), greet)
+
+
+def _supervise(settings: Settings, listener: socket.socket, greet: Callable[[socket.socket], None]) -> None:
+    from gateway.cli.server import LINGER_SECONDS, STOP_SECONDS
+    from gateway.cli.supervisor import Supervisor
+    from gateway.http.auth import build_access
+    from gateway.wiring import check_data
+
+    build_access(settings)
+    check_data(settings)
+    # Each process would begin a thread for every core.
+    threads = str(max(1, (os.cpu_count() or 1) // settings.workers))
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, threads)
+    supervisor = Supervisor(
+        settings.workers,
+        serve_as_worker,
+        (settings, listener),
+        leave_seconds=LINGER_SECONDS + STOP_SECONDS + CLOSING_SECONDS,
+        grace_seconds=settings.drain_seconds,
+    )
+    supervisor.run(listener, lambda: greet(listener))
+
+
+def serve_as_worker(
+    settings: Settings, listener: socket.socket, counts: Counts, place: int, told: Connection, is_alone: bool
+) -> None:
+    """The work of one process of several: see gateway.cli.supervisor."""
+    from gateway.cli.server import Turn
+    from gateway.cli.supervisor import READY
+    from gateway.logs import set_up_logs
+
+    set_up_logs(settings)
+    structlog.contextvars.bind_contextvars(worker=os.getpid())
+    try:
+        _serve(settings, lambda: listener, lambda _: told.send(READY), Turn(counts, place, told, is_alone))
+    except (TandemError, OSError) as error:
+        told.send(str(error))
+        sys.exit(1)
+
+
+def _serve(
+    settings: Settings,
+    listening: Callable[[], socket.socket],
+    greet: Callable[[socket.socket], None],
+    turn: Turn | None = None,
+) -> None:
+    """Answer at a socket until told to stop. listening: makes it, once there is something to serve."""
+    from gateway.http.auth import build_access
     from gateway.rules_file import RulesFile
     from gateway.wiring import guarded, open_stores
 
-    set_up_logs(settings)
     access = build_access(settings)
     trusted, federation = _trusted(settings), _federation(settings)
     rules = None if settings.rules is None else RulesFile(settings.rules)
@@ -71,22 +133,37 @@ def run_server(settings: Settings, banner: str | None = None) -> None:
         ports = guarded(stores)
         services = build_services(stores, rules, ports)
         _load_model(services)
-        with _listening(settings) as listener:
-            from gateway.http.app import build_app
+        listener = listening()
+        from gateway.cli.server import Server, most_connections
+        from gateway.http.app import build_app
+        from gateway.http.health import Readiness
 
-            app = build_app(
-                services,
-                access,
-                operations=_operations(settings, ports, trusted),
-                federation=federation,
-                batch_operations=settings.batch_operations,
-                refused_status=int(settings.refused_status),
-                cors_origins=settings.cors_origins,
-                tasks=_tasks(stores, services),
-            )
-            _serve(
-                app, listener, (banner or _banner(settings)).replace("{url}", _url(listener)), services.changes.close
-            )
+        readiness = Readiness(worker=None if turn is None else os.getpid())
+        app = build_app(
+            services,
+            access,
+            operations=_operations(settings, ports, trusted),
+            federation=federation,
+            batch_operations=settings.batch_operations,
+            refused_status=int(settings.refused_status),
+            cors_origins=settings.cors_origins,
+            readiness=readiness,
+            tasks=_tasks(stores, services),
+        )
+
+        def begun() -> None:
+            spare_from_collection()
+            greet(listener)
+
+        Server(
+            app,
+            readiness,
+            connections=most_connections(settings.connections),
+            grace_seconds=settings.drain_seconds,
+            on_warm=begun,
+            end_streams=services.changes.close,
+            turn=turn,
+        ).run(sockets=[listener])
     finally:
         stores.close()
 
@@ -221,6 +298,7 @@ def _banner(settings: Settings) -> str:
     who = {
         "open": "open: everybody on this machine, as an engineer who may read all and write events",
         "token": "token: who sends `Authorization: Bearer` and TANDEM_SERVICE_TOKEN",
+        "jwt": f"jwt: who sends `Authorization: Bearer` and a token of {settings.issuer}, as its role",
     }.get(settings.auth or "", "closed: TANDEM_AUTH is not set, so every request is refused")
     return f"Tandem serves {{url}}/graphql (GraphiQL in a browser). Access is {who}."
 
@@ -229,41 +307,3 @@ def spare_from_collection() -> None:
     """Let the garbage collector pass over what is there by now: it stays, and looking through it blocks the loop."""
     gc.collect()
     gc.freeze()
-
-
-def _serve(app: Any, listener: socket.socket, banner: str, end_streams: Callable[[], None]) -> None:
-    import uvicorn
-
-    from gateway.http.request_body import MAX_BODY
-
-    class Server(uvicorn.Server):
-        """Says when it answers, and ends like a command that did what it was told."""
-
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            if self.started:
-                spare_from_collection()
-                typer.echo(banner)
-
-        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            # uvicorn's own would raise the signal again at the end, and the process die with the stores still open.
-            self.force_exit = self.should_exit and sig == signal.SIGINT
-            self.should_exit = True
-            end_streams()
-
-    config = uvicorn.Config(
-        app,
-        loop="uvloop",
-        http="httptools",
-        ws="websockets-sansio",
-        ws_max_size=MAX_BODY,
-        ws_ping_interval=PING_SECONDS,
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-    )
-    Server(config).run(sockets=[listener])
-        "jwt": f"jwt: who sends `Authorization: Bearer` and a token of {settings.issuer}, as its role",

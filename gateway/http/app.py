@@ -23,18 +23,15 @@ from gateway.graphql.services import Services
 from gateway.http import graphiql
 from gateway.http.auth import Access
 from gateway.http.graphql_view import CONSISTENCY_TOKEN, COST, TIMEOUT, GraphQLView
-from gateway.http.health import Health
+from gateway.http.health import Health, Readiness
 from gateway.http.metrics import Metrics
 from gateway.http.observation import Observation
 from gateway.http.problem import HttpProblem, problem_response
-from recommender.documents import Kind
+from gateway.http.warming import warm_up
 from recommender.errors import NoModelError, TandemError
-from recommender.ports import Catalogue
 from recommender.recommender import Recommender
 
 REFRESH_SECONDS = 1.0
-LOADS = 20  # how often the documents are asked for before the first request, every half second, if none come
-LOAD_PAUSE_SECONDS = 0.5
 COMPRESSED_FROM = 1_024  # bytes: below, one packet holds it anyway
 COMPRESSION_LEVEL = 4  # 1 to 9: beyond, a percent less size costs twice the time
 
@@ -50,16 +47,18 @@ def build_app(
     cors_origins: Sequence[str] = (),
     batch_operations: int = 1,
     refused_status: int = 400,
+    readiness: Readiness | None = None,
     tasks: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
 ) -> Starlette:
     """The app over open stores; whoever built them closes them after it has shut down.
 
     operations: None takes any text, and remembers those of this process that clients want to name. federation: what a
     router is answered with at /federation. batch_operations, refused_status: see
-    the settings. tasks: begun when it starts and ended when it shuts down.
+    the settings. readiness: of the process; with one the app answers while it gets warm, without it is warm first.
+    tasks: begun when it starts and ended when it shuts down.
     """
     metrics = Metrics()
-    health = Health(services, metrics, access)
+    health = Health(services, metrics, access, readiness or Readiness(is_warm=True))
     operations = operations or PersistedOperations()
 
     def view_of(schema: TandemSchema, origins: Sequence[str] = ()) -> GraphQLView:
@@ -95,7 +94,7 @@ def build_app(
         ],
         middleware=layers,
         exception_handlers={HttpProblem: _refused, HTTPException: _not_served},
-        lifespan=_serving(services, (*access.tasks, *tasks)),
+        lifespan=_serving(services, readiness, (*access.tasks, *tasks)),
     )
 
 
@@ -111,12 +110,15 @@ async def _not_served(_request: Request, error: Exception) -> Response:
 
 
 def _serving(
-    services: Services, tasks: Sequence[Callable[[], Coroutine[Any, Any, None]]]
+    services: Services, readiness: Readiness | None, tasks: Sequence[Callable[[], Coroutine[Any, Any, None]]]
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        await load_mirrors(services.catalogue)
+        warming = asyncio.create_task(warm_up(services, readiness or Readiness()))
+        if readiness is None:
+            await warming
         running = [
+            warming,
             asyncio.create_task(follow_models(services.recommender)),
             asyncio.create_task(services.changes.follow()),
             *(asyncio.create_task(one()) for one in tasks),
@@ -127,18 +129,6 @@ def _serving(
         await asyncio.gather(*running, return_exceptions=True)
 
     return lifespan
-
-
-async def load_mirrors(catalogue: Catalogue, pause_seconds: float = LOAD_PAUSE_SECONDS) -> None:
-    """Read the documents before the first request, which would wait for seconds. Serves without them in the end."""
-    for _ in range(LOADS):
-        try:
-            await asyncio.gather(*map(catalogue.mirror, Kind))
-        except TandemError as error:
-            _log.warning("documents not read yet", reason=str(error))
-            await asyncio.sleep(pause_seconds)
-        else:
-            return
 
 
 async def follow_models(recommender: Recommender, every_seconds: float = REFRESH_SECONDS) -> None:

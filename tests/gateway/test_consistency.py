@@ -8,7 +8,7 @@ import pytest
 
 from gateway.graphql import consistency
 from gateway.graphql.cursors import ConsistencyToken, encode_token
-from gateway.http.app import load_mirrors
+from gateway.http.warming import load_mirrors
 from recommender.documents import Kind
 from recommender.errors import UnavailableError
 from recommender.ports import LogState

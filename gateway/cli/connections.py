@@ -1,0 +1,173 @@
+"""Connections of the HTTP server: none may keep it waiting for long, and there are no more than it can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+REQUEST_SECONDS: Final = 8.0  # for a request to come whole: from its first byte, or from the connection
+UNREAD_SECONDS: Final = 8.0  # for a client to take anything of an answer that waits for it
+CROWDED_SECONDS: Final = 1.0  # who has sent no whole request by then gives way first when there is no room
+MAX_HEAD: Final = 65_536  # bytes of a request before its body
+REFUSED: Final = b"connection: close\r\ncontent-length: 0\r\n\r\n"
+
+
+class Connections:
+    """Those of one process that wait for their other end, each since when, the longest first.
+
+    most: how many connections there may be, of every kind. Times are those of the loop.
+    """
+
+    def __init__(self, most: int, idle_seconds: float) -> None:
+        self.most = most
+        self._idle_seconds = idle_seconds
+        self.is_draining = False
+        self.sending: dict[GuardedProtocol, float] = {}  # no request yet, or not the whole of one
+        self.idle: dict[GuardedProtocol, float] = {}  # kept open between two requests
+        self.unread: dict[GuardedProtocol, float] = {}  # an answer waits to be taken
+
+    def sweep(self, now: float) -> None:
+        """End those that have kept us waiting. Called several times a second."""
+        for connection in list(_since(self.sending, now - REQUEST_SECONDS)):
+            connection.refuse(408)
+        for connection in list(_since(self.unread, now - UNREAD_SECONDS)):
+            connection.transport.abort()
+        # uvicorn's own timer is lost when a body comes behind the answer.
+        for connection in list(_since(self.idle, now - self._idle_seconds)):
+            connection.timeout_keep_alive_handler()
+
+    def make_room(self, now: float) -> bool:
+        """End the one that can best be missed; False when every one has a request in work."""
+        crowding = _since(self.sending, now - CROWDED_SECONDS)
+        for found in (crowding, iter(self.idle), iter(self.sending)):
+            if (connection := next(found, None)) is not None:
+                self.forget(connection)
+                connection.transport.abort()
+                return True
+        return False
+
+    def forget(self, connection: GuardedProtocol) -> None:
+        """It waits for nothing any more."""
+        for waiting in (self.sending, self.idle, self.unread):
+            waiting.pop(connection, None)
+
+
+def _since(waiting: dict[GuardedProtocol, float], latest: float) -> Iterator[GuardedProtocol]:
+    for connection, since in waiting.items():
+        if since > latest:
+            return
+        yield connection
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """uvicorn's own, which would wait for a request for ever, take a head of any size and any number of clients."""
+
+    def __init__(self, *arguments: Any, guard: Connections, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._guard = guard
+        self._head_bytes = 0
+        self._is_in_head = False
+
+    def connection_made(self, transport: Any) -> None:
+        """A client is there."""
+        super().connection_made(transport)
+        now = self.loop.time()
+        if len(self.connections) > self._guard.most and not self._guard.make_room(now):
+            self.refuse(503)
+        else:
+            self._guard.sending[self] = now
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is gone."""
+        self._guard.forget(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Some of a request, or of several."""
+        if self._guard.idle.pop(self, None) is not None:
+            self._guard.sending[self] = self.loop.time()
+        was_in_head = self._is_in_head
+        super().data_received(data)
+        if was_in_head and self._is_in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD:
+                self.refuse(431)
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        super().on_message_begin()
+        self._is_in_head, self._head_bytes = True, 0
+        self._guard.sending.setdefault(self, self.loop.time())
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header; what is sent behind a body is nobody's."""
+        if self._is_in_head:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The head is there: the request begins."""
+        self._is_in_head = False
+        super().on_headers_complete()
+        if self._guard.is_draining:
+            self.end_after_answer()
+
+    def on_message_complete(self) -> None:
+        """The last byte of a request."""
+        self._guard.sending.pop(self, None)
+        super().on_message_complete()
+        if self.cycle is not None and self.cycle.response_complete:
+            self._guard.idle[self] = self.loop.time()
+
+    def on_response_complete(self) -> None:
+        """The answer is written."""
+        super().on_response_complete()
+        if not self.transport.is_closing() and (self.cycle is None or self.cycle.response_complete):
+            self._guard.idle[self] = self.loop.time()
+
+    def handle_websocket_upgrade(self) -> None:
+        """From here on it is a WebSocket, whose pings find out who is gone."""
+        self._guard.forget(self)
+        super().handle_websocket_upgrade()
+
+    def pause_writing(self) -> None:
+        """The client takes less than we have for it."""
+        super().pause_writing()
+        self._guard.unread[self] = self.loop.time()
+
+    def resume_writing(self) -> None:
+        """It has taken most of it."""
+        super().resume_writing()
+        self._guard.unread.pop(self, None)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Nothing was asked for a long time. A close would wait for what nobody reads."""
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            super().timeout_keep_alive_handler()
+
+    def end_after_answer(self) -> None:
+        """What is asked now is answered, with `Connection: close`."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+
+    def refuse(self, status: int) -> None:
+        """End the connection; with a status, where no answer has begun."""
+        self._guard.forget(self)
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            self.transport.write(STATUS_LINE[status] + REFUSED)
+            self.transport.close()
+        else:
+            self.transport.abort()
+
+
+class PingedSocket(WebSocketsSansIOProtocol):
+    """uvicorn's own, which would keep a client that answers no ping until it has read its goodbye."""
+
+    def keepalive_timeout(self) -> None:
+        """Two pings went unanswered."""
+        super().keepalive_timeout()
+        self.transport.abort()

@@ -1,0 +1,198 @@
+"""`tandem serve` with several processes at one port: what one takes all show, and none is missed when they change."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
+
+from tests.gateway.test_serve import QUERY, one_line, write_market
+from tests.processes import Server, tandem
+
+SOON = 40.0  # seconds; a process begins within two on a machine that is idle
+RECORD = "mutation($e: [EventInput!]!) { recordEvents(input: { events: $e }) { acceptedCount } }"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory with the little market and a model of it."""
+    folder = tmp_path_factory.mktemp("workers")
+    write_market(folder)
+    files = [f"--{name}={folder / name}.csv" for name in ("talents", "jobs", "events")]
+    assert tandem(folder / "data", "import", *files).returncode == 0
+    assert tandem(folder / "data", "train", "--no-evaluate").returncode == 0
+    return folder / "data"
+
+
+@pytest.fixture(scope="module")
+def server(data: Path) -> Iterator[Server]:
+    started = Server(data, TANDEM_AUTH="open", TANDEM_WORKERS="2")
+    yield started
+    assert started.stop()[0] == 0
+
+
+def worker_of(client: httpx.Client, url: str) -> int:
+    return client.get(f"{url}/readyz", timeout=SOON).json()["worker"]  # type: ignore[no-any-return]
+
+
+def workers_at(url: str) -> set[int]:
+    """Those who take connections now, seen by asking anew for a while."""
+    seen = set()
+    for _ in range(12):
+        with httpx.Client() as client:
+            seen.add(worker_of(client, url))
+    return seen
+
+
+def within(seconds: float, found: Callable[[], Any]) -> Any:
+    """What is found, as soon as it is."""
+    until = time.monotonic() + seconds
+    while not (what := found()):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    return what
+
+
+@contextmanager
+def clients_of_both(url: str) -> Iterator[tuple[httpx.Client, httpx.Client]]:
+    """One kept connection to each of two processes."""
+    with ExitStack() as opened:
+        by_worker: dict[int, httpx.Client] = {}
+        while len(by_worker) < 2:
+            client = opened.enter_context(httpx.Client(timeout=SOON))
+            by_worker.setdefault(worker_of(client, url), client)
+        yield tuple(by_worker.values())  # type: ignore[misc]
+
+
+def asked(client: httpx.Client, url: str, query: str, variables: dict[str, object]) -> Any:
+    answer = client.post(f"{url}/graphql", json={"query": query, "variables": variables}).json()
+    assert "errors" not in answer, answer
+    return answer["data"]
+
+
+def test_what_one_process_acknowledges_the_next_request_to_another_shows(server: Server) -> None:
+    with clients_of_both(server.url) as (one, other):
+        for turn in range(6):
+            writer, reader = (one, other) if turn % 2 else (other, one)
+            page = asked(reader, server.url, QUERY, {"id": "t3"})["talent"]["recommendedJobs"]
+            first = page["edges"][0]["node"]["jobId"]
+            dismissal = {"eventId": f"w{turn}", "actor": "TALENT", "type": "DISMISS", "talentId": "t3", "jobId": first}
+            assert asked(writer, server.url, RECORD, {"e": [dismissal]})["recordEvents"]["acceptedCount"] == 1
+            again = asked(reader, server.url, QUERY, {"id": "t3"})["talent"]["recommendedJobs"]
+            assert (again["totalCount"], page["totalCount"]) == (page["totalCount"] - 1, page["totalCount"])
+            assert first not in [edge["node"]["jobId"] for edge in again["edges"]]
+
+
+def test_a_document_changed_by_one_process_is_changed_for_the_other(server: Server, data: Path) -> None:
+    count = "{ jobs { totalCount } }"
+    with clients_of_both(server.url) as (one, other):
+        before = asked(one, server.url, count, {})["jobs"]["totalCount"]
+        more = data.parent / "more.csv"
+        more.write_text("job_id,title,skills,status\nnew,Brand new,Go,open\n")
+        assert tandem(data, "import", f"--jobs={more}").returncode == 0
+        assert [asked(client, server.url, count, {})["jobs"]["totalCount"] for client in (one, other)] == [
+            before + 1,
+            before + 1,
+        ]
+
+
+def test_who_watches_one_process_is_told_of_what_another_took(server: Server) -> None:
+    watched = 'subscription { recommendationsChanged(subject: { talentId: "t5" }) { cause } }'
+    address = server.url.replace("http", "ws") + "/graphql"
+    with clients_of_both(server.url) as clients, ExitStack() as opened:
+        sockets = [
+            opened.enter_context(connect(address, subprotocols=[Subprotocol("graphql-transport-ws")]))
+            for _ in range(4)  # connections are spread, so that both processes have some
+        ]
+        for socket in sockets:
+            socket.send(orjson.dumps({"type": "connection_init"}).decode())
+            assert orjson.loads(socket.recv(SOON))["type"] == "connection_ack"
+            socket.send(orjson.dumps({"id": "1", "type": "subscribe", "payload": {"query": watched}}).decode())
+        time.sleep(0.5)  # a subscription is not acknowledged
+        view = {"eventId": "watched", "actor": "TALENT", "type": "VIEW", "talentId": "t5", "jobId": "j1"}
+        asked(clients[0], server.url, RECORD, {"e": [view]})
+        for socket in sockets:
+            told = orjson.loads(socket.recv(SOON))
+            assert told["payload"]["data"] == {"recommendationsChanged": {"cause": "EVENTS"}}
+
+
+class Load:
+    """Asks without pause over kept and fresh connections, and counts what was no list."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._ends = threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=(kept,)) for kept in (True, True, False)]
+        self.answered = 0
+        self.failed: list[str] = []
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self, kept: bool) -> None:
+        client = httpx.Client(timeout=SOON)
+        while not self._ends.is_set():
+            if not kept:
+                client.close()
+                client = httpx.Client(timeout=SOON)
+            try:
+                page = asked(client, self._url, QUERY, {"id": "t1"})["talent"]["recommendedJobs"]
+                assert len(page["edges"]) == 5
+                self.answered += 1
+            except (httpx.HTTPError, AssertionError, TypeError) as error:
+                self.failed.append(repr(error))
+        client.close()
+
+
+def test_new_processes_and_a_new_model_cost_no_request(server: Server, data: Path) -> None:
+    before = workers_at(server.url)
+    with Load(server.url) as load:
+        server.process.send_signal(signal.SIGHUP)
+        within(SOON, lambda: len(now := workers_at(server.url)) == 2 and not now & before)
+        assert tandem(data, "train", "--no-evaluate").returncode == 0
+        time.sleep(2)  # the pointer is followed every second
+    assert load.failed == []
+    assert load.answered > 50
+
+
+def test_a_process_that_is_killed_is_replaced(server: Server) -> None:
+    before = workers_at(server.url)
+    killed = min(before)
+    os.kill(killed, signal.SIGKILL)
+    with httpx.Client(timeout=SOON) as client:  # the other one goes on
+        assert asked(client, server.url, QUERY, {"id": "t1"})["talent"]
+    after = within(SOON, lambda: (now := workers_at(server.url)) and len(now) == 2 and now)
+    assert len(after & before) == 1
+    assert killed not in after
+
+
+def test_a_process_that_is_left_by_its_supervisor_ends(data: Path) -> None:
+    started = Server(data, TANDEM_AUTH="open", TANDEM_WORKERS="2")
+    workers = workers_at(started.url)
+    started.kill()
+    within(SOON, lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
+
+
+def test_several_processes_that_cannot_begin_are_one_clear_line(tmp_path: Path) -> None:
+    write_market(tmp_path)
+    assert tandem(tmp_path / "data", "import", f"--talents={tmp_path / 'talents.csv'}").returncode == 0
+    done = tandem(tmp_path / "data", "serve", "--port", "0", "--workers", "2", TANDEM_AUTH="open")
+    assert "tandem train" in one_line(done)
