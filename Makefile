@@ -172,7 +172,7 @@ wheel: install-dev graphiql ## the wheel in dist/, with the GraphiQL page inside
 lock: install-dev ## compute the hashed locks anew from pyproject.toml (ARGS=--upgrade takes newer versions)
 	$(call compile) $(ARGS) -o requirements.lock
 	$(call compile) $(ARGS) --extra dev -c requirements.lock -o requirements-dev.lock
-	$(call compile) $(ARGS) --extra production -c requirements.lock -c requirements-dev.lock -o requirements-production.lock
+	$(call compile) $(ARGS) --extra production --extra tracing -c requirements.lock -c requirements-dev.lock -o requirements-production.lock
 	$(call compile-of,tests/clients/python/requirements.in) $(ARGS) -o tests/clients/python/requirements.lock
 
 # One lock for every platform and every Python from 3.11 on; it names no index and no address.

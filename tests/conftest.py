@@ -10,6 +10,7 @@ from typing import TypeVar
 import pytest
 import structlog
 
+from gateway.logs import QueuedHandler
 from tests.elasticsearch_server import elasticsearch_url, kept_namespace, namespace
 
 __all__ = ["elasticsearch_url", "kept_namespace", "namespace"]
@@ -42,6 +43,6 @@ def _logs_as_before() -> Iterator[None]:
     yield
     root.setLevel(level)
     for handler in root.handlers.copy():
-        if type(handler) is logging.StreamHandler:
+        if type(handler) in (logging.StreamHandler, QueuedHandler):
             root.removeHandler(handler)
     structlog.reset_defaults()

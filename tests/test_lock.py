@@ -13,10 +13,11 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 RUN = [*PYPROJECT["project"]["dependencies"], *PYPROJECT["dependency-groups"]["build"]]
+OPTIONAL = PYPROJECT["project"]["optional-dependencies"]
 LOCKS = {
     "requirements.lock": RUN,
-    "requirements-production.lock": [*RUN, *PYPROJECT["project"]["optional-dependencies"]["production"]],
-    "requirements-dev.lock": [*RUN, *PYPROJECT["project"]["optional-dependencies"]["dev"]],
+    "requirements-production.lock": [*RUN, *OPTIONAL["production"], *OPTIONAL["tracing"]],
+    "requirements-dev.lock": [*RUN, *OPTIONAL["dev"]],
 }
 # The oldest Python that is supported and one of the newest: the locks hold for both.
 PYTHONS = ("3.11.0", "3.14.0")

@@ -21,6 +21,7 @@ from recommender.errors import NoModelError, TandemError
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
     from multiprocessing.connection import Connection
+    from pathlib import Path
 
     from gateway.adapters.elasticsearch.catalogue import ElasticsearchCatalogue
     from gateway.adapters.redis.cache import RedisCache
@@ -58,7 +59,7 @@ def run_server(settings: Settings, banner: str | None = None) -> None:
     """
     from gateway.logs import set_up_logs
 
-    set_up_logs(settings)
+    set_up_logs(settings, may_block=False)
     with ExitStack() as opened:
 
         def listening() -> socket.socket:
@@ -77,6 +78,7 @@ def _supervise(settings: Settings, listener: socket.socket, greet: Callable[[soc
     from gateway.cli.server import LINGER_SECONDS, STOP_SECONDS
     from gateway.cli.supervisor import Supervisor
     from gateway.http.auth import build_access
+    from gateway.shared_counts import forget, shared_directory
     from gateway.wiring import check_data
 
     build_access(settings)
@@ -85,25 +87,36 @@ def _supervise(settings: Settings, listener: socket.socket, greet: Callable[[soc
     threads = str(max(1, (os.cpu_count() or 1) // settings.workers))
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, threads)
-    supervisor = Supervisor(
-        settings.workers,
-        serve_as_worker,
-        (settings, listener),
-        leave_seconds=LINGER_SECONDS + STOP_SECONDS + CLOSING_SECONDS,
-        grace_seconds=settings.drain_seconds,
-    )
-    supervisor.run(listener, lambda: greet(listener))
+    with shared_directory() as counted:
+        supervisor = Supervisor(
+            settings.workers,
+            serve_as_worker,
+            (settings, listener, counted),
+            leave_seconds=LINGER_SECONDS + STOP_SECONDS + CLOSING_SECONDS,
+            grace_seconds=settings.drain_seconds,
+            on_end=partial(forget, counted),
+        )
+        supervisor.run(listener, lambda: greet(listener))
 
 
 def serve_as_worker(
-    settings: Settings, listener: socket.socket, counts: Counts, place: int, told: Connection, is_alone: bool
+    settings: Settings,
+    listener: socket.socket,
+    counted: Path,
+    counts: Counts,
+    place: int,
+    told: Connection,
+    is_alone: bool,
 ) -> None:
-    """The work of one process of several: see gateway.cli.supervisor."""
+    """The work of one process of several: see gateway.cli.supervisor. counted: where their metrics are added up."""
+    from gateway.shared_counts import share
+
+    share(counted, place)
     from gateway.cli.server import Turn
     from gateway.cli.supervisor import READY
     from gateway.logs import set_up_logs
 
-    set_up_logs(settings)
+    set_up_logs(settings, may_block=False)
     structlog.contextvars.bind_contextvars(worker=os.getpid())
     try:
         _serve(settings, lambda: listener, lambda _: told.send(READY), Turn(counts, place, told, is_alone))
@@ -148,6 +161,7 @@ def _serve(
             refused_status=int(settings.refused_status),
             cors_origins=settings.cors_origins,
             readiness=readiness,
+            data_dir=settings.data_dir,
             tasks=_tasks(stores, services),
         )
 

@@ -67,7 +67,8 @@ class Supervisor:
     """Keeps `count` processes serving until SIGTERM or SIGINT; SIGHUP renews each, the new one ready first.
 
     work, arguments: what a process runs, before those of `Work`; both are pickled. leave_seconds: for a process to
-    end once asked to. grace_seconds: that it may go on answering before that.
+    end once asked to. grace_seconds: that it may go on answering before that. on_end: called with the place of a process
+    that is gone.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Supervisor:
         *,
         leave_seconds: float,
         grace_seconds: float,
+        on_end: Callable[[int], None] = lambda place: None,
     ) -> None:
         self._context = multiprocessing.get_context("spawn")
         self._count = count
@@ -85,6 +87,7 @@ class Supervisor:
         self._arguments = arguments
         self._leave_seconds = leave_seconds
         self._grace_seconds = grace_seconds
+        self._on_end = on_end
         self._counts: Any = self._context.RawArray("i", [-1] * (2 * count + 1))
         self._workers: list[_Worker] = []
         self._stale: list[_Worker] = []  # of a renewal: still to be replaced
@@ -203,6 +206,7 @@ class Supervisor:
                 self._hear(worker)
             self._workers.remove(worker)
             self._counts[worker.place] = -1
+            self._on_end(worker.place)
             worker.told.close()
             if self._stops or worker.is_leaving:
                 continue

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from graphql import GraphQLError, GraphQLSchema, parse, validate
+from graphql import GraphQLError, GraphQLSchema, OperationDefinitionNode, parse, validate
 from strawberry.http import GraphQLRequestData
 
 from gateway.graphql.errors import request_error
@@ -21,6 +21,7 @@ from recommender.errors import BadInputError, UnavailableError
 NOT_FOUND: Final = "PERSISTED_QUERY_NOT_FOUND"
 KEPT: Final = 1_000  # registered documents
 KEPT_TEXT: Final = 32_768  # characters of one: a longer one is answered, and sent whole every time
+NAMED: Final = 200  # trusted operations that are counted by their name
 SHARED_MS: Final = 86_400_000  # a text that nobody registered for a day is asked for again
 _HASHED: Final = "sha256:"
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
@@ -105,10 +106,14 @@ class SharedOperations:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What will be executed. digest: under which it is to be registered once it proved valid; None for not at all."""
+    """What will be executed. digest: under which it is to be registered once it proved valid; None for not at all.
+
+    name: for counting, of an operation that was trusted beforehand; of any other the client could make up a new one.
+    """
 
     text: str
     digest: str | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +126,11 @@ class PersistedOperations:
     store: OperationStore = field(default_factory=MemoryOperations)
     trusted: Mapping[str, str] = field(default_factory=dict)
     only_trusted: bool = False
+    names: Mapping[str, str] = field(init=False)  # of operations, by text
+
+    def __post_init__(self) -> None:
+        texts = list(dict.fromkeys(self.trusted.values()))[:NAMED]
+        object.__setattr__(self, "names", {text: name for text in texts if (name := _operation_name(text))})
 
     async def find(self, asked: OperationRequest, viewer: Viewer) -> Operation:
         """The operation of a request. Raises GraphQLError with the code that tells the client what to do."""
@@ -144,7 +154,7 @@ class PersistedOperations:
                 "OPERATION_NOT_TRUSTED",
             )
         is_new = asked.query is not None and digest is not None and len(text) <= KEPT_TEXT
-        return Operation(text, digest if is_new else None)
+        return Operation(text, digest if is_new else None, self.names.get(text))
 
     async def register(self, operation: Operation) -> None:
         """Keep an operation that was valid and within the limits, if its client wants to name it from now on."""
@@ -157,7 +167,14 @@ class PersistedOperations:
             raise request_error(f"documentId: there is no trusted document {name[:100]!r} here", "UNKNOWN_DOCUMENT")
         if query is not None and query != text:
             raise request_error("documentId: the `query` beside it is another one; send one of them", "BAD_REQUEST")
-        return Operation(text)
+        return Operation(text, name=self.names.get(text))
+
+
+def _operation_name(text: str) -> str | None:
+    """Of the first operation in a valid document."""
+    operations = (one for one in parse(text).definitions if isinstance(one, OperationDefinitionNode))
+    found = next(operations, None)
+    return found.name.value if found is not None and found.name is not None else None
 
 
 def _sha256(text: str) -> str:

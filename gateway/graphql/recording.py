@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import strawberry
 from strawberry import UNSET
 
+from gateway import instruments
 from gateway.graphql.context import Context
 from gateway.graphql.cursors import ConsistencyToken, encode_token
 from gateway.graphql.enums import UserErrorCode
@@ -117,6 +118,8 @@ async def record_events(context: Context, given_events: Sequence[EventInput]) ->
     for checked, outcome in zip(known, outcomes, strict=True):
         if outcome is Appended.CONFLICT:
             faults.add(checked.index, "eventId", UserErrorCode.CONFLICT, "this eventId was recorded with other content")
+    for outcome in Appended:
+        instruments.EVENTS.labels(outcome.value).inc(outcomes.count(outcome))
     state = await context.services.events.state()
     return RecordEventsPayload(
         accepted_count=outcomes.count(Appended.ACCEPTED),

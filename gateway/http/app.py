@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -17,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
+from gateway import instruments
 from gateway.graphql.persisted import PersistedOperations
 from gateway.graphql.schema import SCHEMA, TandemSchema
 from gateway.graphql.services import Services
@@ -48,6 +50,7 @@ def build_app(
     batch_operations: int = 1,
     refused_status: int = 400,
     readiness: Readiness | None = None,
+    data_dir: Path | None = None,
     tasks: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
 ) -> Starlette:
     """The app over open stores; whoever built them closes them after it has shut down.
@@ -55,9 +58,9 @@ def build_app(
     operations: None takes any text, and remembers those of this process that clients want to name. federation: what a
     router is answered with at /federation. batch_operations, refused_status: see
     the settings. readiness: of the process; with one the app answers while it gets warm, without it is warm first.
-    tasks: begun when it starts and ended when it shuts down.
+    data_dir: on the disk whose free space is shown. tasks: begun when it starts and ended when it shuts down.
     """
-    metrics = Metrics()
+    metrics = Metrics(services, data_dir)
     health = Health(services, metrics, access, readiness or Readiness(is_warm=True))
     operations = operations or PersistedOperations()
 
@@ -67,7 +70,7 @@ def build_app(
 
     view = view_of(SCHEMA, cors_origins)
     routers = [] if federation is None else [Route("/federation", view_of(federation))]
-    layers = [Middleware(Observation, metrics=metrics, new_id=services.new_id)]
+    layers = [Middleware(Observation, new_id=services.new_id)]
     if cors_origins:
         layers.append(
             Middleware(
@@ -94,7 +97,7 @@ def build_app(
         ],
         middleware=layers,
         exception_handlers={HttpProblem: _refused, HTTPException: _not_served},
-        lifespan=_serving(services, readiness, (*access.tasks, *tasks)),
+        lifespan=_serving(services, readiness, (*access.tasks, metrics.follow, *tasks)),
     )
 
 
@@ -141,6 +144,8 @@ async def follow_models(recommender: Recommender, every_seconds: float = REFRESH
         except NoModelError:
             continue  # nothing is published yet: /readyz says so
         except TandemError as error:
+            instruments.MODEL_FAILURES.inc()
             _log.error("model refused", reason=str(error))
         except Exception as error:  # noqa: BLE001 — this task must outlive whatever a disk can do
+            instruments.MODEL_FAILURES.inc()
             _log.error("model not read", error=type(error).__name__)

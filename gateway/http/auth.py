@@ -5,12 +5,13 @@ from __future__ import annotations
 import hmac
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import HTTPConnection
 
+from gateway import instruments
 from gateway.graphql.viewer import ENGINEER, SERVICE, Permission, Viewer
 from gateway.http.problem import HttpProblem
 from gateway.settings import Settings, SettingsError, is_loopback
@@ -50,6 +51,11 @@ def build_access(
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Access:
     """The checks that the settings ask for. Raises SettingsError when nobody could pass them, but for a missing one."""
+    access = _access(settings, now_seconds, monotonic)
+    return replace(access, viewer=_counted(access.viewer))
+
+
+def _access(settings: Settings, now_seconds: Callable[[], float], monotonic: Callable[[], float]) -> Access:
     problem = settings.access_problem()
     if problem is not None:
         raise SettingsError(problem)
@@ -60,6 +66,21 @@ def build_access(
     if settings.auth == "token" and settings.service_token is not None:
         return Access(_with_token(settings.service_token.get_secret_value()), _anybody)
     return Access(_closed, _closed)
+
+
+def _counted(authenticate: Authenticate) -> Authenticate:
+    """The same, with those that it refuses counted by why."""
+
+    def counting(request: HTTPConnection) -> Viewer:
+        try:
+            return authenticate(request)
+        except HttpProblem as problem:
+            given = "bad token" if "authorization" in request.headers else "no token"
+            reason = {403: "forbidden", 503: "no keys"}.get(problem.status, given)
+            instruments.AUTH_FAILURES.labels(reason).inc()
+            raise
+
+    return counting
 
 
 def _anybody(_request: HTTPConnection) -> None:

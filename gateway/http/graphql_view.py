@@ -35,13 +35,14 @@ from gateway.graphql.cost import actual_cost, cost_report
 from gateway.graphql.cursors import decode_token
 from gateway.graphql.errors import INTERNAL, log_unavailable, log_unexpected, request_error
 from gateway.graphql.incremental import Parts
-from gateway.graphql.persisted import NOT_FOUND, OperationRequest, PersistedOperations
+from gateway.graphql.persisted import NOT_FOUND, Operation, OperationRequest, PersistedOperations
 from gateway.graphql.results import finished, finished_stream, no_such_operation
 from gateway.graphql.services import Services
 from gateway.http.auth import Access
 from gateway.http.graphiql import page_response
 from gateway.http.multipart import parts_response
 from gateway.http.negotiation import EVENT_STREAM, GRAPHQL, parts_form, response_type, wants_page
+from gateway.http.observation import ObservedOperation
 from gateway.http.problem import JSON, HttpProblem, json_response, problem_response
 from gateway.http.request_body import checked_requests, sent
 from gateway.http.sockets import SocketContext, SocketHandler, TextSocket
@@ -241,13 +242,28 @@ class GraphQLView(GraphQL[Context, None]):
         root_value: None,
         request_data: GraphQLRequestData,
     ) -> ExecutionResult:
-        """Run one operation; its errors come out coded and masked."""
+        """Run one operation, and count it; its errors come out coded and masked."""
         assert isinstance(request_data, OperationRequest)  # noqa: S101 — made by parse_http_body
         context.begin()
         try:
             operation = await self.operations.find(request_data, context.viewer)
         except GraphQLError as error:
             return PreExecutionError(data=None, errors=[error])
+        with ObservedOperation(operation, request.state) as observed:
+            result = await self._executed(request, request_adapter, context, operation, request_data)
+            codes = [str((error.extensions or {}).get("code")) for error in result.errors or ()]
+            reasons = (result.extensions or {}).get("degraded", {}).get("reasons", ())
+            observed.ends(codes, reasons, context.requested_cost)
+        return result
+
+    async def _executed(
+        self,
+        request: Request,
+        request_adapter: AsyncHTTPRequestAdapter,
+        context: Context,
+        operation: Operation,
+        request_data: OperationRequest,
+    ) -> ExecutionResult:
         try:
             result = await self.schema.execute(
                 operation.text,

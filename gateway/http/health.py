@@ -59,12 +59,10 @@ class Health:
         return json_response({"status": "ready", "model": manifest.version} | worker)
 
     async def metrics(self, request: Request) -> Response:
-        """Counters in Prometheus' text form. Raises HttpProblem for who may not ask."""
+        """Everything that is counted, see gateway.instruments. Raises HttpProblem for who may not ask."""
         self._access.observer(request)
-        services = self._services
-        counts = services.recommender.cache_counts
-        text = self._metrics.text(self._manifest(), services.clock_ms(), counts, services.rules)
-        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+        text, content_type = self._metrics.text(request.headers.get("accept"))
+        return Response(text, media_type=content_type)
 
     def _manifest(self) -> Manifest | None:
         try:

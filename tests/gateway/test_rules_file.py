@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import structlog
 
-from gateway.http.metrics import Metrics
+from gateway.http.metrics import look_at_rules
+from gateway.instruments import exposition
 from gateway.rules_file import RulesError, RulesFile, follow_rules, in_words, read_rules, rules_from
 from gateway.settings import load_settings
 from gateway.wiring import steering_of
@@ -254,12 +255,14 @@ async def test_a_changed_file_is_taken_up_and_a_bad_one_keeps_the_old_rules_and_
         await when("[[rule]]", lambda: file.problem)
         assert len(handed) == 1
         assert len(file.rules) == 3
-        assert "tandem_rules_refused 1" in Metrics().text(None, at("2026-03-01T12:00:00"), None, file)
-        assert "tandem_rules 3\n" in Metrics().text(None, at("2026-03-01T12:00:00"), None, file)
+        look_at_rules(file, at("2026-03-01T12:00:00"))
+        assert b"\ntandem_rules_refused 1.0\n" in exposition()[0]
+        assert b"\ntandem_rules 3.0\n" in exposition()[0]
         await when(WHOLE + "\n", lambda: file.problem is None)
         path.unlink()
         await when(RULE, lambda: len(handed) == 2)
-    assert "tandem_rules_refused 0" in Metrics().text(None, 0, None, file)
+    look_at_rules(file, 0)
+    assert b"\ntandem_rules_refused 0.0\n" in exposition()[0]
     assert [entry["event"] for entry in logs if entry["event"] == "rules refused"] != []
     refused = next(entry for entry in logs if entry["event"] == "rules refused")
     assert refused["log_level"] == "error"

@@ -26,6 +26,7 @@ from elasticsearch import (
 )
 
 from gateway.adapters.tls import certificate_problem, root_first
+from gateway.round_trips import RoundTrip
 from recommender.errors import UnavailableError
 
 Answer = TypeVar("Answer")
@@ -188,7 +189,8 @@ class Connection:
         longest = BULK_SECONDS if self._has_answered else OPEN_SECONDS
         seconds = self._timeout_s if is_request else max(self._timeout_s, longest)
         try:
-            answer = await question(self._client.options(request_timeout=seconds))
+            with RoundTrip(PART, "elasticsearch") as trip:
+                answer = await question(self._client.options(request_timeout=seconds, **trip.headers()))
         except ApiError as error:
             raise self._failure(error) from error
         except TransportError as error:

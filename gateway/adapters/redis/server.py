@@ -32,6 +32,7 @@ from redis.exceptions import (
 from redis.maint_notifications import MaintNotificationsConfig
 
 from gateway.adapters.tls import certificate_problem, root_first
+from gateway.round_trips import RoundTrip
 from recommender.errors import UnavailableError
 
 DEFAULT_PORT = 6379
@@ -130,9 +131,10 @@ class Server:
 
     @contextmanager
     def failures(self) -> Iterator[None]:
-        """Turn the client's failures into ours."""
+        """Time what is asked, and turn the client's failures into ours."""
         try:
-            yield
+            with RoundTrip(self._part, "redis"):
+                yield
         except (RedisError, OSError) as error:
             raise UnavailableError(self._part, f"{self.address}: {self._why(error)}") from error
 
