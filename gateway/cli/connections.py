@@ -6,10 +6,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 REQUEST_SECONDS: Final = 8.0  # for a request to come whole: from its first byte, or from the connection
-UNREAD_SECONDS: Final = 8.0  # for a client to take anything of an answer that waits for it
 CROWDED_SECONDS: Final = 1.0  # who has sent no whole request by then gives way first when there is no room
 MAX_HEAD: Final = 65_536  # bytes of a request before its body
 REFUSED: Final = b"connection: close\r\ncontent-length: 0\r\n\r\n"
@@ -27,14 +25,11 @@ class Connections:
         self.is_draining = False
         self.sending: dict[GuardedProtocol, float] = {}  # no request yet, or not the whole of one
         self.idle: dict[GuardedProtocol, float] = {}  # kept open between two requests
-        self.unread: dict[GuardedProtocol, float] = {}  # an answer waits to be taken
 
     def sweep(self, now: float) -> None:
         """End those that have kept us waiting. Called several times a second."""
         for connection in list(_since(self.sending, now - REQUEST_SECONDS)):
             connection.refuse(408)
-        for connection in list(_since(self.unread, now - UNREAD_SECONDS)):
-            connection.transport.abort()
         # uvicorn's own timer is lost when a body comes behind the answer.
         for connection in list(_since(self.idle, now - self._idle_seconds)):
             connection.timeout_keep_alive_handler()
@@ -51,8 +46,8 @@ class Connections:
 
     def forget(self, connection: GuardedProtocol) -> None:
         """It waits for nothing any more."""
-        for waiting in (self.sending, self.idle, self.unread):
-            waiting.pop(connection, None)
+        self.sending.pop(connection, None)
+        self.idle.pop(connection, None)
 
 
 def _since(waiting: dict[GuardedProtocol, float], latest: float) -> Iterator[GuardedProtocol]:
@@ -132,23 +127,6 @@ class GuardedProtocol(HttpToolsProtocol):
         self._guard.forget(self)
         super().handle_websocket_upgrade()
 
-    def pause_writing(self) -> None:
-        """The client takes less than we have for it."""
-        super().pause_writing()
-        self._guard.unread[self] = self.loop.time()
-
-    def resume_writing(self) -> None:
-        """It has taken most of it."""
-        super().resume_writing()
-        self._guard.unread.pop(self, None)
-
-    def timeout_keep_alive_handler(self) -> None:
-        """Nothing was asked for a long time. A close would wait for what nobody reads."""
-        if self.transport.get_write_buffer_size():
-            self.transport.abort()
-        else:
-            super().timeout_keep_alive_handler()
-
     def end_after_answer(self) -> None:
         """What is asked now is answered, with `Connection: close`."""
         if self.cycle is not None and not self.cycle.response_complete:
@@ -162,12 +140,3 @@ class GuardedProtocol(HttpToolsProtocol):
             self.transport.close()
         else:
             self.transport.abort()
-
-
-class PingedSocket(WebSocketsSansIOProtocol):
-    """uvicorn's own, which would keep a client that answers no ping until it has read its goodbye."""
-
-    def keepalive_timeout(self) -> None:
-        """Two pings went unanswered."""
-        super().keepalive_timeout()
-        self.transport.abort()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import os
+import resource
 import shutil
 import sys
 import time
@@ -72,6 +73,7 @@ def findings() -> Iterator[Finding]:
     yield _settings()
     yield _data_directory(settings.data_dir)
     yield _disk(settings.data_dir)
+    yield _open_files(settings)
     yield _catalogue(settings)
     yield _event_log(settings)
     yield _cache(settings)
@@ -124,6 +126,16 @@ def _disk(path: Path) -> Finding:
     if free < LITTLE_BYTES:
         return Finding("disk", Status.WARN, f"{text}; free some before the next training")
     return Finding("disk", Status.OK, text)
+
+
+def _open_files(settings: Settings) -> Finding:
+    from gateway.cli.server import OWN_FILES
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most != resource.RLIM_INFINITY and most < settings.connections + OWN_FILES:
+        text = f"a process may open {most:,}, which is too few for TANDEM_CONNECTIONS={settings.connections}"
+        return Finding("open files", Status.WARN, f"{text}; raise `ulimit -Hn` (systemd: LimitNOFILE) or lower it")
+    return Finding("open files", Status.OK, f"enough for {settings.connections:,} connections of each process")
 
 
 def _catalogue(settings: Settings) -> Finding:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
     from gateway.wiring import Guarded, Stores
 
+UNREAD_MS = 8_000
 CLOSING_SECONDS = 5.0  # for a process to close its stores, once nothing is in flight
 
 
@@ -295,6 +296,9 @@ def _listening(settings: Settings) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Who takes nothing for so long of what it was sent is gone; accepted connections have it from here.
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
         listener.bind(address)
         listener.listen()  # now: until it listens, Linux lets another socket with this option have the same port
     except OSError:

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol, cast
 
 import uvicorn
 
-from gateway.cli.connections import Connections, GuardedProtocol, PingedSocket
+from gateway.cli.connections import Connections, GuardedProtocol
 from gateway.http.health import Readiness
 from gateway.http.request_body import MAX_BODY
 
@@ -92,7 +92,7 @@ class Server(uvicorn.Server):
                 app,
                 loop="uvloop",
                 http=cast("Any", partial(GuardedProtocol, guard=self._guard)),
-                ws=PingedSocket,
+                ws="websockets-sansio",
                 ws_max_size=MAX_BODY,
                 ws_ping_interval=PING_SECONDS,
                 log_config=None,

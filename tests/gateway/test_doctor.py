@@ -56,6 +56,7 @@ def test_a_healthy_set_up_is_all_ok(data_dir: Path) -> None:
             "settings",
             "data directory",
             "disk",
+            "open files",
             "catalogue",
             "event log",
             "cache",
