@@ -211,6 +211,7 @@ def build_services(stores: Stores, rules: RulesFile | None = None, ports: Guarde
         new_id=_new_id,
         rules=rules,
         compiles=stores.settings.compiled,
+        public_attributes=frozenset(stores.settings.public_attributes),
         guards=ports.guards,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -72,7 +72,7 @@ class ChangeFeed:
         self._seq: int | None = None  # everybody was told of the events up to it; None while nobody watches
         self._closed = False
 
-    async def watch(self, subject: SubjectKey) -> AsyncIterator[Change]:
+    async def watch(self, subject: SubjectKey) -> AsyncGenerator[Change, None]:
         """Every change of a subject's lists from now on, until the process ends. Raises UnavailableError when full."""
         if self._count >= MOST_WATCHES:
             raise UnavailableError("subscriptions", f"{MOST_WATCHES} are open in this process")

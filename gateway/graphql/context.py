@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import TypeAlias
+from collections.abc import Sequence
+from typing import TypeAlias, TypeVar
 
 import strawberry
 
 from gateway.graphql.executor import Compiled
 from gateway.graphql.loaders import Loaders
 from gateway.graphql.services import Services
+from gateway.graphql.sight import check_attributes, narrowed
 from gateway.graphql.viewer import Viewer
 from recommender.degradation import CURRENT
+from recommender.documents import Kind
+from recommender.filters import Filter
+
+_Filter = TypeVar("_Filter", bound=Filter)
 
 
 class Context:
@@ -38,16 +44,33 @@ class Context:
         self.compiled: Compiled | None = None
         self.most_s = most_s
         self.now_ms = services.clock_ms()
-        self.loaders = Loaders(services, self.now_ms)
+        self.loaders = Loaders(services, viewer, self.now_ms)
 
     def begin(self) -> None:
         """Begin an answer, in the task that makes it: its time runs from now on, and nothing has failed it yet."""
         self.services.guards.begin(self.most_s)
 
+    async def sees(self, kind: Kind, document_id: str) -> bool:
+        """Whether a subject is there for the viewer; who sees all is not made to wait, whether it is there or not."""
+        if self.viewer.may_all:
+            return True
+        if kind is Kind.TALENT and self.viewer.talent_id is not None:
+            return document_id == self.viewer.talent_id  # in the catalogue or not
+        return await self.loaders.by_id(kind).get(document_id) is not None
+
+    def narrowed(self, wanted: _Filter) -> _Filter:
+        """See sight.narrowed."""
+        return narrowed(self.viewer, wanted, self.services.public_attributes)
+
+    def check_counted(self, kind: Kind, attributes: Sequence[str]) -> None:
+        """Raise ForbiddenError for an attribute whose values the viewer is not shown. kind: of what is counted."""
+        if not (self.viewer.may_all or (kind is Kind.JOB and self.viewer.client_id is not None)):
+            check_attributes(attributes, self.services.public_attributes)
+
     def forget_loaded(self) -> None:
         """Start with fresh loaders, now: what a mutation or a subscription tells must show what was written."""
         self.now_ms = self.services.clock_ms()
-        self.loaders = Loaders(self.services, self.now_ms)
+        self.loaders = Loaders(self.services, self.viewer, self.now_ms)
         current = CURRENT.get()
         if current is not None:  # to write takes a time of its own
             current.until_s = self.services.guards.until_s(self.most_s)

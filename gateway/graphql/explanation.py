@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import strawberry
 
 from gateway.graphql.reason import Reason, reason_from
@@ -49,6 +51,15 @@ class Explanation:
         description="How likely the other side is to act on who asks, e.g. `0.01`. Null as above, and at weight 0."
     )
     text: str = strawberry.field(description="The answer in English, e.g. “the job has expired”.")
+
+
+def without_untold(found: query.Explanation) -> query.Explanation:
+    """The same for one of the two sides, without naming what the other did that it is not told of."""
+    contributions = [
+        replace(term, signal=term.signal.partition(":")[0]) if term.effect is not None and term.reason is None else term
+        for term in found.contributions
+    ]
+    return replace(found, contributions=tuple(contributions))
 
 
 def explanation_from(found: query.Explanation) -> Explanation:

@@ -27,10 +27,10 @@ from graphql import (
     print_schema,
 )
 
+from gateway.graphql.access import guard_fields
 from gateway.graphql.context import Context
 from gateway.graphql.ids import own_id
 from gateway.graphql.schema import TandemSchema, build_schema
-from gateway.graphql.viewer import Permission
 from recommender.errors import BadInputError
 
 MAX_REPRESENTATIONS = 500  # a router asks for all the parents of one answer at once
@@ -143,14 +143,12 @@ def _with_machinery(ours: GraphQLSchema, entities: Sequence[Entity], sdl: str) -
     by_name = {entity.type.name: entity for entity in entities}
     name_of = {entity.reference: entity.type.name for entity in entities}
 
-    def resolve_entities(_root: None, info: _Info, representations: list[Any]) -> list[Any]:
-        info.context.viewer.require(Permission.READ)
+    def resolve_entities(_root: None, _info: _Info, representations: list[Any]) -> list[Any]:
         if len(representations) > MAX_REPRESENTATIONS:
             raise BadInputError(f"representations: at most {MAX_REPRESENTATIONS}; got {len(representations)}")
         return [_reference(by_name, representation) for representation in representations]
 
-    def resolve_service(_root: None, info: _Info) -> dict[str, str]:
-        info.context.viewer.require(Permission.READ)
+    def resolve_service(_root: None, _info: _Info) -> dict[str, str]:
         return {"sdl": sdl}
 
     any_key = GraphQLScalarType("_Any", description='An entity by its key, e.g. `{ __typename: "Job", id: "j-17" }`.')
@@ -180,6 +178,7 @@ def _with_machinery(ours: GraphQLSchema, entities: Sequence[Entity], sdl: str) -
             GraphQLNonNull(service_type), resolve=resolve_service, description="This subgraph, e.g. `_service { sdl }`."
         ),
     }
+    guard_fields("Query", machinery)
     assert ours.query_type  # noqa: S101 — it was made with one
     query = GraphQLObjectType("Query", {**ours.query_type.fields, **machinery}, description=ours.query_type.description)
     return GraphQLSchema(query, ours.mutation_type, types=[entity.type for entity in entities])

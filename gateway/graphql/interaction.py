@@ -18,6 +18,8 @@ from recommender.documents import Kind, Side
 from recommender.events import Event, EventType
 from recommender.ports import SubjectKey
 
+MOST_AT_ONCE = 500  # documents that are asked for together
+
 
 @strawberry.type(description="One event of the log, e.g. an `APPLY` of a talent to a job.")
 class Interaction:
@@ -65,11 +67,12 @@ async def interactions(
     wanted, cursor = frozenset(given(types) or ()), window.cursor
     digest = digest_of(kind, subject_id, sorted(kind.value for kind in wanted))
     seq = None if cursor is None else decode_interaction(cursor, digest, context.now_ms, window.cursor_name)
+    is_seen = await context.sees(kind, subject_id)
     loaders = context.loaders
     history = loaders.impressions_by_subject if EventType.IMPRESSION in wanted else loaders.history_by_subject
     events = [
         event
-        for event in await history.get(SubjectKey(kind, subject_id))
+        for event in (await history.get(SubjectKey(kind, subject_id)) if is_seen else ())
         if (not wanted or event.type in wanted)
         and (seq is None or (event.seq > seq if window.is_backward else event.seq < seq))
     ]
@@ -98,8 +101,10 @@ async def _first_shown(
 ) -> tuple[list[tuple[int, Interaction]], bool]:
     """The first `size` events whose two parties still exist, with their seq, and whether there is another."""
     shown: list[tuple[int, Interaction]] = []
-    for start in range(0, len(events), size + 1):
-        batch = events[start : start + size + 1]
+    # Few are left out, but of what a viewer sees a part of.
+    step = size + 1 if context.viewer.may_all else max(size + 1, MOST_AT_ONCE)
+    for start in range(0, len(events), step):
+        batch = events[start : start + step]
         talents = await context.loaders.talent_by_talent_id.get_many(event.talent_id for event in batch)
         jobs = await context.loaders.job_by_job_id.get_many(event.job_id for event in batch)
         for event, talent, job in zip(batch, talents, jobs, strict=True):

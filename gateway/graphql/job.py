@@ -28,6 +28,7 @@ from gateway.graphql.node import Node
 from gateway.graphql.nullability import NULL_ONLY_ON_ERROR
 from gateway.graphql.remembered import remembered
 from gateway.graphql.scalars import DateTime
+from gateway.graphql.sight import shown_attributes
 from gateway.graphql.values import Attribute, Budget, attributes_from, budget_from
 from recommender import documents as domain
 from recommender.documents import JobStatus, Kind, Level
@@ -55,8 +56,10 @@ class Job(Node):
     )
 
     @strawberry.field(description='Imported columns that Tandem only keeps, by name, e.g. `{ name: "visa" }`.')
-    def attributes(self, names: AttributeNames = UNSET) -> list[Attribute]:
-        return attributes_from(self.document.attributes, names)
+    def attributes(self, info: Info, names: AttributeNames = UNSET) -> list[Attribute]:
+        context = info.context
+        shown = shown_attributes(context.viewer, self.document, context.services.public_attributes)
+        return attributes_from(shown, names)
 
     @strawberry.field(description="The talents that suit this job best, of those that match, e.g. to invite.")
     async def recommended_talents(

@@ -153,6 +153,7 @@ def _request(
     window: Window,
 ) -> tuple[SearchRequest, str]:
     """The search and the digest that its cursors carry."""
+    domain_filter = context.narrowed(domain_filter)
     text, order, cursor = query_text(query), given(sort) or Sort.RELEVANCE, window.cursor
     digest = digest_of(kind, domain_filter, text, order)
     place = None if cursor is None else decode_search(cursor, digest, context.now_ms, window.cursor_name)
@@ -198,5 +199,6 @@ async def _facets(
     size: Size,
 ) -> list[Facet]:
     chosen, names, most = facet.facet_arguments(kind, fields, attributes, size)
+    context.check_counted(kind, names)
     wanted = FacetRequest(filter=request.filter, text=request.text, fields=chosen, attributes=names, size=most)
     return facet.facets_from(await context.loaders.facets_by_search(kind).get(wanted))

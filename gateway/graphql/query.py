@@ -21,7 +21,8 @@ from gateway.graphql.arguments import Query as Text
 from gateway.graphql.client import Client, client_from
 from gateway.graphql.context import Context, Info
 from gateway.graphql.cost import MAX_OBJECTS
-from gateway.graphql.explanation import Explanation, explanation_from
+from gateway.graphql.errors import ForbiddenError
+from gateway.graphql.explanation import Explanation, explanation_from, without_untold
 from gateway.graphql.filters import job_filter, talent_filter
 from gateway.graphql.ids import NodeType, own_id, parse_relay_id
 from gateway.graphql.inputs import window
@@ -34,10 +35,10 @@ from gateway.graphql.options import options as options_from
 from gateway.graphql.recommended import RecommendedJobConnection, recommended_jobs_of_subject
 from gateway.graphql.scalars import DateTime
 from gateway.graphql.talent import Talent, talent_from
-from gateway.graphql.viewer import Permission
 from recommender import documents
-from recommender.documents import Side
+from recommender.documents import Kind, Side
 from recommender.errors import BadInputError
+from recommender.explain import unknown_pair
 from recommender.search import Sort as SortOrder
 
 MAX_NODES = 100
@@ -91,11 +92,10 @@ class RateLimit:
 
 @strawberry.type(description='Where every query starts, e.g. `{ talent(talentId: "t-4") { title } }`.')
 class Query:
-    """One field per question; each first asks whether the viewer may."""
+    """One field per question. Whether the viewer may ask it is asked before, see access.py."""
 
     @strawberry.field(description="Anything with a Relay id; null for one that is gone, e.g. after a delete.")
     async def node(self, info: Info, id: RelayId) -> Node | None:  # noqa: A002 — Relay's name
-        info.context.viewer.require(Permission.READ)
         return await _node(info.context, *_parsed(id))
 
     @strawberry.field(
@@ -108,14 +108,22 @@ class Query:
             list[strawberry.ID], strawberry.argument(description='Relay ids, e.g. `["VHQtNDdNKT8"]`; at most 100.')
         ],
     ) -> list[Node | None]:
-        info.context.viewer.require(Permission.READ)
         if len(ids) > MAX_NODES:
             raise BadInputError(f"ids: at most {MAX_NODES}; got {len(ids)}")
         return await _nodes(info.context, ids)
 
     @strawberry.field(description="Who asks and what they may do, e.g. for a menu.", directives=NULL_ONLY_ON_ERROR)
-    def viewer(self, info: Info) -> ViewerType | None:
-        return ViewerType(roles=list(info.context.viewer.roles), talent=None, client=None)
+    async def viewer(self, info: Info) -> ViewerType | None:
+        viewer, loaders = info.context.viewer, info.context.loaders
+        own, client_id = None, viewer.client_id
+        if viewer.talent_id is not None:
+            own = await loaders.talent_by_talent_id.get(viewer.talent_id)
+        is_client = client_id is not None and await loaders.client_exists_by_client_id.get(client_id)
+        return ViewerType(
+            roles=list(viewer.roles),
+            talent=talent_from(own) if isinstance(own, documents.Talent) else None,
+            client=client_from(client_id) if is_client and client_id is not None else None,
+        )
 
     @strawberry.field(
         description="What this operation costs and what may be spent, e.g. `rateLimit { cost remaining }`.",
@@ -128,13 +136,11 @@ class Query:
 
     @strawberry.field(description="A talent by the marketplace's own id; null for an unknown one, e.g. a mistyped one.")
     async def talent(self, info: Info, talent_id: TalentId) -> Talent | None:
-        info.context.viewer.require(Permission.READ)
         found = await info.context.loaders.talent_by_talent_id.get(own_id(talent_id, "talentId"))
         return talent_from(found) if isinstance(found, documents.Talent) else None
 
     @strawberry.field(description="A job by the marketplace's own id; null for an unknown one, e.g. a deleted one.")
     async def job(self, info: Info, job_id: JobId) -> Job | None:
-        info.context.viewer.require(Permission.READ)
         found = await info.context.loaders.job_by_job_id.get(own_id(job_id, "jobId"))
         return job_from(found) if isinstance(found, documents.Job) else None
 
@@ -147,7 +153,6 @@ class Query:
             strawberry.argument(description='The marketplace\'s own id, e.g. `"acme"`; a Relay id is WRONG_ID_KIND.'),
         ],
     ) -> Client | None:
-        info.context.viewer.require(Permission.READ)
         known = await info.context.loaders.client_exists_by_client_id.get(own_id(client_id, "clientId"))
         return client_from(client_id) if known else None
 
@@ -166,7 +171,6 @@ class Query:
         last: Last = UNSET,
         before: Before = UNSET,
     ) -> TalentConnection | None:
-        info.context.viewer.require(Permission.READ)
         return await search_talents(info.context, query, filter, sort, window(first, after, last, before))
 
     @strawberry.field(
@@ -184,7 +188,6 @@ class Query:
         last: Last = UNSET,
         before: Before = UNSET,
     ) -> JobConnection | None:
-        info.context.viewer.require(Permission.READ)
         return await search_jobs(info.context, query, filter, sort, window(first, after, last, before))
 
     @strawberry.field(
@@ -202,7 +205,6 @@ class Query:
         first: First = 20,
         after: After = UNSET,
     ) -> RecommendedJobConnection | None:
-        info.context.viewer.require(Permission.READ)
         return await recommended_jobs_of_subject(info.context, subject, query, filter, options, first, after)
 
     @strawberry.field(
@@ -221,7 +223,6 @@ class Query:
         talent_filter: TalentFilterArgument = UNSET,
         options: OptionsArgument = UNSET,
     ) -> Explanation | None:
-        info.context.viewer.require(Permission.READ)
         return await _explain(info.context, talent_id, job_id, side, job_filter, talent_filter, options)
 
 
@@ -268,12 +269,21 @@ async def _explain(
     talents: TalentFilterArgument,
     chosen: OptionsArgument,
 ) -> Explanation:
+    viewer = context.viewer
+    own_id(talent_id, "talentId")
+    own_id(job_id, "jobId")
+    if not viewer.may_all:
+        if (side is Side.TALENT) is (viewer.talent_id is None):
+            raise ForbiddenError(f"{viewer.named} may not ask why of the other side's lists; ask with its own `side`")
+        sees_talent, sees_job = await context.sees(Kind.TALENT, talent_id), await context.sees(Kind.JOB, job_id)
+        if not (sees_talent and sees_job):
+            return explanation_from(unknown_pair(None if sees_talent else talent_id, None if sees_job else job_id))
     found = await context.services.recommender.explain(
-        own_id(talent_id, "talentId"),
-        own_id(job_id, "jobId"),
+        talent_id,
+        job_id,
         side,
-        job_filter(jobs),
-        talent_filter(talents),
+        context.narrowed(job_filter(jobs)),
+        context.narrowed(talent_filter(talents)),
         options_from(chosen),
     )
-    return explanation_from(found)
+    return explanation_from(found if viewer.may_all else without_untold(found))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import strawberry
@@ -11,6 +12,7 @@ from strawberry import UNSET
 from gateway.graphql import facet
 from gateway.graphql.context import Context, Info
 from gateway.graphql.cursors import decode_position, encode_position
+from gateway.graphql.errors import ForbiddenError
 from gateway.graphql.facet import Attributes, Facet, Fields, Size
 from gateway.graphql.filters import JobFilter, TalentFilter, job_filter, talent_filter
 from gateway.graphql.ids import own_id
@@ -110,7 +112,12 @@ class RecommendedJobConnection:
     """One page, resolved whole before its fields are."""
 
     page: strawberry.Private[RankedPage]
-    edges: list[RecommendedJobEdge] = strawberry.field(description="The jobs with rank, score and reasons, e.g. ten.")
+    rows: strawberry.Private[list[tuple[RankedItem, Job]]]
+
+    @strawberry.field(description="The jobs with rank, score and reasons, e.g. ten.")
+    def edges(self) -> list[RecommendedJobEdge]:
+        return [RecommendedJobEdge(page=self.page, node=node, **_row(self.page, item)) for item, node in self.rows]
+
     nodes: list[Job] = strawberry.field(description="The jobs alone, e.g. for a plain list.")
     page_info: PageInfo = strawberry.field(description="Whether and how to go on, e.g. `{ hasNextPage: true }`.")
     total_count: int | None = strawberry.field(
@@ -143,9 +150,12 @@ class RecommendedTalentConnection:
     """One page, resolved whole before its fields are."""
 
     page: strawberry.Private[RankedPage]
-    edges: list[RecommendedTalentEdge] = strawberry.field(
-        description="The talents with rank, score and reasons, e.g. ten."
-    )
+    rows: strawberry.Private[list[tuple[RankedItem, Talent]]]
+
+    @strawberry.field(description="The talents with rank, score and reasons, e.g. ten.")
+    def edges(self) -> list[RecommendedTalentEdge]:
+        return [RecommendedTalentEdge(page=self.page, node=node, **_row(self.page, item)) for item, node in self.rows]
+
     nodes: list[Talent] = strawberry.field(description="The talents alone, e.g. for a plain list.")
     page_info: PageInfo = strawberry.field(description="Whether and how to go on, e.g. `{ hasNextPage: true }`.")
     total_count: int | None = strawberry.field(
@@ -203,6 +213,8 @@ async def recommended_jobs_of_subject(
 ) -> RecommendedJobConnection | None:
     """The best jobs for anybody: a talent, a profile; an unknown talent has no history and gets what is popular."""
     talent_id, profile = given(subject.talent_id), given(subject.profile)
+    if talent_id is not None and not await context.sees(Kind.TALENT, talent_id):
+        raise ForbiddenError("subject.talentId: a talent asks for its own list, or for that of a profile")
     wanted = _query(
         context,
         Mode.RECOMMENDED,
@@ -211,9 +223,18 @@ async def recommended_jobs_of_subject(
         (first, 20, after),
         text=query_text(query),
         options=options(given_options),
-        profile=None if profile is None else profile.to_domain(),
+        profile=None if profile is None else await _in_sight(context, profile.to_domain()),
     )
     return await _jobs(context, wanted)
+
+
+async def _in_sight(context: Context, profile: Profile) -> Profile:
+    """A profile without jobs that the viewer does not see, whose skills and titles the list would tell of."""
+    if context.viewer.may_all:
+        return profile
+    jobs = await context.loaders.job_by_job_id.get_many(profile.liked_job_ids)
+    liked = zip(profile.liked_job_ids, jobs, strict=True)
+    return replace(profile, liked_job_ids=tuple(job_id for job_id, job in liked if job is not None))
 
 
 async def similar_jobs(
@@ -271,7 +292,7 @@ def _query(
         mode=mode,
         subject_kind=subject[0],
         subject_id=subject[1],
-        filter=domain_filter,
+        filter=context.narrowed(domain_filter),
         profile=profile,
         text=text,
         options=options or Options(),
@@ -285,9 +306,9 @@ async def _jobs(context: Context, query: ListQuery) -> RecommendedJobConnection 
     if found is None:
         return None
     page, rows = found
-    edges = [RecommendedJobEdge(page=page, node=job_from(document), **_row(page, item)) for item, document in rows]
+    made = [(item, job_from(document)) for item, document in rows]
     return RecommendedJobConnection(
-        edges=edges, nodes=[edge.node for edge in edges], **_rest(context, page, [item for item, _ in rows])
+        rows=made, nodes=[node for _, node in made], **_rest(context, page, [item for item, _ in rows])
     )
 
 
@@ -296,19 +317,19 @@ async def _talents(context: Context, query: ListQuery) -> RecommendedTalentConne
     if found is None:
         return None
     page, rows = found
-    edges = [
-        RecommendedTalentEdge(page=page, node=talent_from(document), **_row(page, item)) for item, document in rows
-    ]
+    made = [(item, talent_from(document)) for item, document in rows]
     return RecommendedTalentConnection(
-        edges=edges, nodes=[edge.node for edge in edges], **_rest(context, page, [item for item, _ in rows])
+        rows=made, nodes=[node for _, node in made], **_rest(context, page, [item for item, _ in rows])
     )
 
 
 async def _page(context: Context, query: ListQuery) -> tuple[RankedPage, list[tuple[RankedItem, Any]]] | None:
-    """A page and the documents of its rows; None for an unknown subject.
+    """A page and the documents of its rows; None for an unknown subject, or one that is not the viewer's.
 
     A document is looked at once more: one that was deleted, closed or has expired since the list was made is left out.
     """
+    if query.subject_id is not None and not await context.sees(query.subject_kind, query.subject_id):
+        return None
     page = await context.loaders.ranked_list_by_query.get(query)
     if page is None:
         return None
@@ -360,4 +381,5 @@ async def _facets(
     context: Context, kind: Kind, page: RankedPage, fields: Fields, attributes: Attributes, size: Size
 ) -> list[Facet]:
     chosen, names, most = facet.facet_arguments(kind, fields, attributes, size)
+    context.check_counted(kind, names)
     return facet.facets_from(await context.loaders.facets_by_page.get((page, chosen, names, most)))

@@ -97,7 +97,7 @@ async def record_events(context: Context, given_events: Sequence[EventInput]) ->
     wellformed = [
         checked
         for index, one in enumerate(given_events)
-        if (checked := _check(index, one, context.now_ms, faults)) is not None
+        if (checked := _check(index, one, context, faults)) is not None
     ]
     talents = await context.loaders.talent_by_talent_id.get_many(checked.event.talent_id for checked in wellformed)
     jobs = await context.loaders.job_by_job_id.get_many(checked.event.job_id for checked in wellformed)
@@ -131,9 +131,9 @@ async def record_events(context: Context, given_events: Sequence[EventInput]) ->
     )
 
 
-def _check(index: int, one: EventInput, now_ms: int, faults: Faults) -> _Checked | None:
+def _check(index: int, one: EventInput, context: Context, faults: Faults) -> _Checked | None:
     """The event, or None after noting every fault that can be seen without looking anything up."""
-    before = len(faults.errors)
+    before, now_ms, viewer = len(faults.errors), context.now_ms, context.viewer
     recommendation_id = given(one.recommendation_id)
     for field, text in (("eventId", one.event_id), ("talentId", one.talent_id), ("jobId", one.job_id)):
         try:
@@ -142,6 +142,10 @@ def _check(index: int, one: EventInput, now_ms: int, faults: Faults) -> _Checked
             faults.add_error(index, field, error)
     if recommendation_id is not None and not 1 <= len(recommendation_id.encode()) <= MAX_ID_BYTES:
         faults.add(index, "recommendationId", UserErrorCode.INVALID, f"has 1 to {MAX_ID_BYTES} bytes")
+    side = Side.TALENT if viewer.talent_id is not None else Side.CLIENT
+    if not viewer.may_all and one.actor is not side:
+        message = f"{viewer.named} records what the {side.value.lower()} does"
+        faults.add(index, "actor", UserErrorCode.FORBIDDEN, message)
     rule = RULES[one.type]
     if rule.actor not in (None, one.actor):
         faults.add(

@@ -21,6 +21,7 @@ from strawberry.schema.schema import DEFAULT_ALLOWED_OPERATION_TYPES
 from strawberry.types.execution import ExecutionContext, ExecutionResult, PreExecutionError
 from strawberry.types.graphql import OperationType
 
+from gateway.graphql.access import guard
 from gateway.graphql.client import Client
 from gateway.graphql.deprecations import deprecations
 from gateway.graphql.documents import DocumentStage, check_document, take_document
@@ -115,6 +116,7 @@ def build_schema() -> TandemSchema:
     # Every list is bounded and comes in one piece out of one batch: @stream would have nothing to stream.
     described = {GraphQLDeferDirective.name: (DEFER,), GraphQLStreamDirective.name: ()}
     core = schema._schema
+    guard(core)
     core.directives = tuple(own for found in core.directives for own in described.get(found.name, (found,)))
     return schema
 

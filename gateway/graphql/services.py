@@ -21,8 +21,8 @@ class CatalogueStore(Catalogue, CatalogueWriter, Protocol):
 class Services:
     """Built once per process by the composition root; shared by every request.
 
-    rules: the file, where there is one. compiles: whether operations are executed compiled, see executor.py. guards:
-    of what catalogue and events ask.
+    rules: the file, where there is one. compiles: whether operations are executed compiled, see executor.py.
+    public_attributes: see the settings. guards: of what catalogue and events ask.
     """
 
     recommender: Recommender
@@ -32,6 +32,7 @@ class Services:
     new_id: Callable[[], str]
     rules: RulesFile | None = None
     compiles: bool = True
+    public_attributes: frozenset[str] = frozenset()
     guards: Guards = field(default_factory=Guards)
     changes: ChangeFeed = field(init=False)
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Annotated
 
 import strawberry
 from strawberry import UNSET
 
-from gateway.graphql.changes import ChangeCause
-from gateway.graphql.context import Info
+from gateway.graphql.access import check
+from gateway.graphql.changes import Change, ChangeCause
+from gateway.graphql.context import Context, Info
 from gateway.graphql.cursors import ConsistencyToken, encode_token
+from gateway.graphql.errors import ForbiddenError, UnauthenticatedError
 from gateway.graphql.ids import own_id
 from gateway.graphql.inputs import given
 from gateway.graphql.job import Job, job_from
 from gateway.graphql.talent import Talent, talent_from
-from gateway.graphql.viewer import Permission
 from recommender import documents
 from recommender.documents import Kind
 from recommender.ports import SubjectKey
@@ -78,17 +81,43 @@ class Subscription:
         info: Info,
         subject: Annotated[WatchedSubject, strawberry.argument(description='Whose lists, e.g. `{ talentId: "t-4" }`.')],
     ) -> AsyncGenerator[RecommendationsChanged, None]:
-        info.context.viewer.require(Permission.READ)
+        context = info.context
+        check(context.viewer, "Subscription", "recommendationsChanged")
         watched = subject.to_domain()
-        async for change in info.context.services.changes.watch(watched):
-            info.context.begin()
-            info.context.forget_loaded()
-            loaders = info.context.loaders
-            by_id = loaders.talent_by_talent_id if watched.kind is Kind.TALENT else loaders.job_by_job_id
-            document = await by_id.get(watched.id)
-            yield RecommendationsChanged(
-                cause=change.cause,
-                talent=talent_from(document) if isinstance(document, documents.Talent) else None,
-                job=job_from(document) if isinstance(document, documents.Job) else None,
-                token=encode_token(ConsistencyToken(events=change.last_seq)),
-            )
+        await _check_subject(context, watched)
+        async with aclosing(_while_valid(context, context.services.changes.watch(watched))) as changes:
+            async for change in changes:
+                context.begin()
+                context.forget_loaded()
+                await _check_subject(context, watched)
+                document = await context.loaders.by_id(watched.kind).get(watched.id)
+                yield RecommendationsChanged(
+                    cause=change.cause,
+                    talent=talent_from(document) if isinstance(document, documents.Talent) else None,
+                    job=job_from(document) if isinstance(document, documents.Job) else None,
+                    token=encode_token(ConsistencyToken(events=change.last_seq)),
+                )
+
+
+async def _check_subject(context: Context, watched: SubjectKey) -> None:
+    """Whether it is the viewer's, now: a job may be given to another client while its lists are watched."""
+    viewer = context.viewer
+    if not viewer.may_all:
+        own = viewer.talent_id if watched.kind is Kind.TALENT else viewer.client_id
+        if own is None or not await context.sees(watched.kind, watched.id):
+            raise ForbiddenError("subject: a talent watches its own lists, a client those of its own jobs")
+
+
+async def _while_valid(context: Context, changes: AsyncGenerator[Change, None]) -> AsyncGenerator[Change, None]:
+    """The changes until the viewer's token ends, which raises UnauthenticatedError."""
+    until_ms = context.viewer.until_ms
+    async with aclosing(changes):
+        while True:
+            left_seconds = None if until_ms is None else (until_ms - context.services.clock_ms()) / 1000
+            try:
+                change = await asyncio.wait_for(anext(changes), left_seconds)
+            except StopAsyncIteration:
+                return
+            except TimeoutError as error:
+                raise UnauthenticatedError("the token has expired: connect again with a new one") from error
+            yield change

@@ -27,6 +27,7 @@ from gateway.graphql.node import Node
 from gateway.graphql.nullability import NULL_ONLY_ON_ERROR
 from gateway.graphql.remembered import remembered
 from gateway.graphql.scalars import DateTime
+from gateway.graphql.sight import shown_attributes
 from gateway.graphql.values import Attribute, Money, attributes_from, money_from
 from recommender import documents as domain
 from recommender.documents import Kind, Level
@@ -49,8 +50,10 @@ class Talent(Node):
     created_at: DateTime | None = strawberry.field(description='When they joined, e.g. `"2026-01-31T09:30:00Z"`.')
 
     @strawberry.field(description='Imported columns that Tandem only keeps, by name, e.g. `{ name: "timezone" }`.')
-    def attributes(self, names: AttributeNames = UNSET) -> list[Attribute]:
-        return attributes_from(self.document.attributes, names)
+    def attributes(self, info: Info, names: AttributeNames = UNSET) -> list[Attribute]:
+        context = info.context
+        shown = shown_attributes(context.viewer, self.document, context.services.public_attributes)
+        return attributes_from(shown, names)
 
     @strawberry.field(
         description="The jobs that suit this talent best, of those that match, e.g. for a home screen.",

@@ -13,20 +13,22 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from starlette.requests import HTTPConnection
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
 from gateway.graphql.changes import Change, ChangeCause, ChangeFeed
 from gateway.graphql.persisted import PersistedOperations
+from gateway.graphql.viewer import Viewer
 from gateway.http.app import build_app
-from gateway.http.auth import build_access
+from gateway.http.auth import Access, build_access
 from gateway.settings import Settings
 from recommender.documents import Kind
 from recommender.errors import UnavailableError
 from recommender.events import EventType
 from recommender.ports import SubjectKey
-from tests.factories import event
+from tests.factories import NOW_MS, event
 from tests.gateway.served_market import ServedMarket, small_model
 
 CHANGED = """subscription Changed($subject: WatchedSubject!) {
@@ -39,10 +41,14 @@ SOON = 5.0  # seconds; a loaded machine
 
 @asynccontextmanager
 async def served(
-    market: ServedMarket, settings: Settings = OPEN, operations: PersistedOperations | None = None
+    market: ServedMarket,
+    settings: Settings = OPEN,
+    operations: PersistedOperations | None = None,
+    access: Access | None = None,
 ) -> AsyncIterator[str]:
     """Host and port of a real server over the market."""
-    app = build_app(market.services, build_access(settings), operations=operations, cors_origins=settings.cors_origins)
+    access = access or build_access(settings)
+    app = build_app(market.services, access, operations=operations, cors_origins=settings.cors_origins)
     config = uvicorn.Config(app, port=0, log_config=None, ws="websockets-sansio", timeout_graceful_shutdown=2)
     server = uvicorn.Server(config)
     task = asyncio.create_task(server._serve())
@@ -302,6 +308,65 @@ async def test_a_page_of_another_origin_opens_no_socket_unless_it_is_listed(mark
                 pass
         async with connected(address, origin="https://app.example.com"):
             pass
+
+
+def who_for_a_moment(request: HTTPConnection) -> Viewer:
+    """A viewer by `role subject`, until a third of a second after the market's one time."""
+    role, _, subject = request.headers["authorization"].partition(" ")
+    return Viewer((role,), subject, until_ms=NOW_MS + 300)
+
+
+BRIEFLY = Access(who_for_a_moment, who_for_a_moment)
+
+
+async def test_a_socket_ends_with_its_token(market: ServedMarket) -> None:
+    async with (
+        served(market, access=BRIEFLY) as address,
+        connected(address, {"Authorization": "talent t1"}) as socket,
+    ):
+        await send(socket, {"id": "1", "type": "subscribe", "payload": {"query": "{ viewer { roles } }"}})
+        assert (await received(socket))["payload"] == {"data": {"viewer": {"roles": ["talent"]}}}
+        assert (await received(socket))["type"] == "complete"
+        with pytest.raises(ConnectionClosed) as closed:
+            await received(socket)
+
+    assert closed.value.rcvd is not None
+    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4403, "The token has expired")
+
+
+async def test_a_stream_ends_with_its_token_and_says_so(market: ServedMarket) -> None:
+    async with served(market, access=BRIEFLY) as address, httpx.AsyncClient(timeout=SOON) as client:
+        body = {"query": CHANGED, "variables": {"subject": {"talentId": "t1"}}}
+        headers = {"Accept": "text/event-stream", "Authorization": "talent t1"}
+        response = await client.post(f"http://{address}/graphql", json=body, headers=headers)
+        assert '"code":"UNAUTHENTICATED"' in response.text.replace(" ", "")
+        assert "the token has expired" in response.text
+    assert not market.services.changes._watches
+
+
+@pytest.mark.parametrize(
+    ("viewer", "subject", "may"),
+    [
+        ("talent t1", {"talentId": "t1"}, True),
+        ("talent t1", {"talentId": "t2"}, False),
+        ("talent t1", {"talentId": "nobody"}, False),
+        ("talent t1", {"jobId": "j1"}, False),
+        ("client c1", {"jobId": "j1"}, True),
+        ("client c1", {"jobId": "j2"}, False),
+        ("client c1", {"jobId": "nowhere"}, False),
+        ("client c1", {"talentId": "t1"}, False),
+    ],
+    ids=str,
+)
+async def test_everybody_watches_their_own(
+    market: ServedMarket, viewer: str, subject: dict[str, str], may: bool
+) -> None:
+    async with served(market, access=BRIEFLY) as address, httpx.AsyncClient(timeout=SOON) as client:
+        body = {"query": CHANGED, "variables": {"subject": subject}}
+        headers = {"Accept": "text/event-stream", "Authorization": viewer}
+        response = await client.post(f"http://{address}/graphql", json=body, headers=headers)
+    assert ("UNAUTHENTICATED" in response.text) is may  # it lasted as long as the token
+    assert ("FORBIDDEN" in response.text) is not may
 
 
 async def test_only_trusted_documents_are_answered_over_a_socket_either(market: ServedMarket) -> None:
