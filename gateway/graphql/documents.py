@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from graphql import DocumentNode, GraphQLError, GraphQLSchema, OperationDefinitionNode, parse
+from graphql import (
+    DocumentNode,
+    GraphQLError,
+    GraphQLSchema,
+    NamedTypeNode,
+    NonNullTypeNode,
+    OperationDefinitionNode,
+    parse,
+)
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.schema import validate_document
 from strawberry.types.execution import ExecutionContext
@@ -18,7 +27,10 @@ from gateway.graphql.incremental import undeferred
 
 MAX_TOKENS = 2_000  # the introspection query of GraphiQL has about 400
 CACHED_DOCUMENTS = 256
+MOST_COSTS = 64  # of one document
 CACHED_TEXT = 16_384  # characters: longer texts are rare and would let the cache grow large
+_SCALARS = frozenset({"ID", "String", "Boolean", "Int", "Float"})
+_MISSING = object()
 
 
 @dataclass(slots=True)
@@ -33,9 +45,40 @@ class Document:
     operations: int
     errors: list[GraphQLError] | None = field(default=None)
     compiled: Compiled = field(init=False)
+    _sizing: tuple[str, ...] | None = field(init=False)
+    _costs: dict[tuple[object, ...], int] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.compiled = Compiled(self.whole)
+        self._sizing = _sizing_variables(self.node)
+
+    def cost(self, schema: GraphQLSchema, operation_name: str | None, variables: Mapping[str, Any]) -> int:
+        """See requested_cost; worked out once for each size that is asked for."""
+        if self._sizing is None:
+            return requested_cost(schema, self.node, operation_name, variables)
+        sizes = [variables.get(name, _MISSING) for name in self._sizing]
+        if not all(size is None or size is _MISSING or isinstance(size, int | float) for size in sizes):
+            return requested_cost(schema, self.node, operation_name, variables)
+        key = (operation_name, *sizes)
+        known = self._costs.get(key)
+        if known is None:
+            if len(self._costs) >= MOST_COSTS:
+                self._costs.clear()
+            known = self._costs[key] = requested_cost(schema, self.node, operation_name, variables)
+        return known
+
+
+def _sizing_variables(document: DocumentNode) -> tuple[str, ...] | None:
+    """The variables that a cost may depend on; None where lists or input objects are among them."""
+    found = []
+    for operation in document.definitions:
+        for definition in getattr(operation, "variable_definitions", None) or ():
+            declared = definition.type.type if isinstance(definition.type, NonNullTypeNode) else definition.type
+            if not isinstance(declared, NamedTypeNode) or declared.name.value not in _SCALARS:
+                return None
+            if declared.name.value == "Int":  # nothing else may stand where a size does
+                found.append(definition.variable.name.value)
+    return tuple(found)
 
 
 class Documents:
@@ -86,8 +129,7 @@ def check_document(asked: ExecutionContext, document: Document) -> None:
     if not errors and document.operations > 1 and asked._provided_operation_name is None:
         errors = [request_error("operationName: the document has several operations; name one", "BAD_REQUEST")]
     if not errors:
-        variables = asked.variables or {}
-        cost = requested_cost(asked.schema._schema, document.node, asked.operation_name, variables)
+        cost = document.cost(asked.schema._schema, asked.operation_name, asked.variables or {})
         asked.context.requested_cost = cost
         errors = too_large(cost)
     asked.pre_execution_errors = errors

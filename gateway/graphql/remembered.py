@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from gateway.graphql.selections import ANSWERS
+
 MOST = 4_096  # objects of each kind, some kilobytes each
 
 Source = TypeVar("Source")
@@ -15,7 +17,8 @@ def remembered(make: Callable[[Source], Made]) -> Callable[[Source], Made]:
     """The function, which makes the same thing only once of an object that does not change.
 
     By identity: a document of the cache is one object until it changes, and comparing it costs more than making it.
-    What is made is shared between requests, so nobody may change it.
+    What is made is shared between requests, so nobody may change it. What a selection says of it is kept with it, see
+    selections.py.
     """
     kept: dict[int, tuple[Source, Made]] = {}
 
@@ -26,6 +29,7 @@ def remembered(make: Callable[[Source], Made]) -> Callable[[Source], Made]:
         if len(kept) >= MOST:
             del kept[next(iter(kept))]
         made = make(source)
+        setattr(made, ANSWERS, {})
         kept[id(source)] = (source, made)
         return made
 

@@ -72,6 +72,12 @@ def is_attribute(definition: GraphQLField) -> bool:
     )
 
 
+# Where an object that is the same for many requests keeps what the functions of the last selections made of it, which
+# nobody may change.
+ANSWERS = "_answers"
+MOST_ANSWERS = 4
+
+
 class Compiler:
     """Functions for the selections of one operation, whose fields an executor of it collects."""
 
@@ -120,7 +126,15 @@ class Compiler:
                     raise
                 left.append(key)
                 entries.append(f"{key!r}: None")
-        self._functions.append("\n".join([*lines, f" return {{{', '.join(entries)}}}"]))
+        answer = f"{{{', '.join(entries)}}}"
+        if left is None:
+            key = self._name("key", object())
+            kept = f"kept = getattr(o, {ANSWERS!r}, None)"
+            lines[1:1] = [f" {kept}", f" if kept is not None and {key} in kept: return kept[{key}]"]
+            lines += [f" answer = {answer}", " if kept is not None:"]
+            lines += [f"  if len(kept) >= {MOST_ANSWERS}: kept.clear()", f"  kept[{key}] = answer"]
+            answer = "answer"
+        self._functions.append("\n".join([*lines, f" return {answer}"]))
         return name
 
     def _attribute(self, parent: GraphQLObjectType, details: FieldDetailsList, variable: str) -> list[str]:

@@ -57,8 +57,16 @@ class MemoryCache:
 
     async def get_documents(self, kind: Kind, ordinals: Sequence[int]) -> list[CachedDocument | Lost]:
         """See DocumentCache."""
-        found = [self._get((kind, ordinal)) for ordinal in ordinals]
-        return [kept if isinstance(kept, CachedDocument) else Lost.ABSENT for kept in found]
+        now_ms, found = self._clock_ms(), list[CachedDocument | Lost]()
+        for ordinal in ordinals:
+            key = (kind, ordinal)
+            entry = self._kept.get(key)
+            if entry is None or now_ms >= entry[2]:
+                found.append(Lost.ABSENT)
+            else:
+                self._kept.move_to_end(key)
+                found.append(entry[0])  # type: ignore[arg-type] # such a key has a document
+        return found
 
     async def put_documents(self, kind: Kind, documents: Sequence[CachedDocument], ttl_ms: int) -> None:
         """See DocumentCache."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,6 +20,9 @@ STATEMENTS_KEPT = 256  # prepared statements per connection
 WRITER_CACHE_KIB = (
     32_768  # an import touches pages of every index in each batch; SQLite's own 2 MB thrash from 500k rows
 )
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 # What an operator can do about each failure that is not a fault of the program.
 _MEANINGS = {
@@ -51,6 +55,7 @@ class Database:
         self._pool_lock = threading.Lock()
         self._idle: list[sqlite3.Connection] = []
         self._watcher: sqlite3.Connection | None = None
+        self._quick: sqlite3.Connection | None = None
         self._closed = False
 
     @classmethod
@@ -71,6 +76,11 @@ class Database:
                 database._writer.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
                 database._prepare(schema, ddl)
                 database._watcher = database._connect()
+                if synchronous == "NORMAL":
+                    database._quick = database._connect()
+                    database._quick.execute("PRAGMA secure_delete = ON")
+                    database._quick.execute("PRAGMA busy_timeout = 0")
+                    database._quick.execute("PRAGMA wal_autocheckpoint = 0")  # it waits for the disk; see GroupCommit
         except BaseException:
             database.close()
             raise
@@ -90,13 +100,20 @@ class Database:
             if self._writer is not None:
                 self._writer.close()
                 self._writer = None
+            if self._quick is not None:
+                self._quick.close()
+                self._quick = None
 
     def state(self) -> int:
         """A number that is another one once anybody has committed something. Takes some 2 µs."""
-        with self._failures(), self._pool_lock:
+        with self._pool_lock:
             if self._watcher is None:
                 raise UnavailableError(self.part, "it has been closed")
-            return _number(self._watcher, "data_version")
+            try:
+                return int(self._watcher.execute("PRAGMA data_version").fetchone()[0])
+            except sqlite3.Error:
+                with self._failures():
+                    raise
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -134,6 +151,34 @@ class Database:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+
+    def write_at_once(self, write: Callable[[sqlite3.Connection], Result]) -> Result | None:
+        """What `write` gives in one transaction, committed; None where that would wait for a writer or for the disk."""
+        if self._quick is None or not self._write_lock.acquire(blocking=False):
+            return None
+        try:
+            with self._failures():
+                try:
+                    self._quick.execute("BEGIN IMMEDIATE")
+                except sqlite3.OperationalError as error:
+                    if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                        return None
+                    raise
+                try:
+                    result = write(self._quick)
+                    self._quick.execute("COMMIT")
+                except BaseException:
+                    if self._quick.in_transaction:
+                        self._quick.execute("ROLLBACK")
+                    raise
+                return result
+        finally:
+            self._write_lock.release()
+
+    def checkpoint_passively(self) -> None:
+        """Move into the file what can be moved without waiting for anybody."""
+        with self.reading() as connection:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def checkpoint(self) -> None:
         """Move what was committed from the write-ahead log into the file, and empty the log if nobody reads it."""
@@ -222,8 +267,9 @@ def _number(connection: sqlite3.Connection, pragma: str) -> int:
     return int(connection.execute(f"PRAGMA {pragma}").fetchone()[0])
 
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+AT_ONCE_SECONDS = 0.005  # a transaction of a page takes a hundredth of it
+SLOW_SECONDS = 0.1  # for so long the thread writes, once one took longer than that
+CHECKPOINT_EVERY = 500  # transactions, of some 12 KB in the write-ahead log
 
 
 class GroupCommit(Generic[Item, Result]):
@@ -232,6 +278,9 @@ class GroupCommit(Generic[Item, Result]):
     write: applies the items of one group, in order, within its transaction and gives a result for each. When it fails,
     every caller of the group gets the error and nothing of the group was written; so an item must be checked before it
     is handed in.
+
+    Where commits do not wait for the disk, what comes alone is written at once by who hands it in: a change of threads
+    takes longer. What would wait for a writer, or comes while the disk is slow, is written by the thread.
     """
 
     def __init__(
@@ -243,9 +292,15 @@ class GroupCommit(Generic[Item, Result]):
         self._waiting: list[tuple[Item, Future[Result]]] = []
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=database.part.replace(" ", "-"))
         self._closed = False
+        self._slow_until_s = 0.0
+        self._unmoved = 0  # transactions since the last checkpoint
 
     async def submit(self, item: Item) -> Result:
         """Hand in one item; returns what `write` gave for it once its transaction is committed."""
+        if not self._waiting and not self._closed:
+            results = self._at_once(item)
+            if results is not None:
+                return results[0]
         future: Future[Result] = Future()
         with self._lock:
             if self._closed:
@@ -254,6 +309,21 @@ class GroupCommit(Generic[Item, Result]):
             if len(self._waiting) == 1:
                 self._thread.submit(self._commit)
         return await asyncio.wrap_future(future)
+
+    def _at_once(self, item: Item) -> Sequence[Result] | None:
+        start_s = time.monotonic()
+        if start_s < self._slow_until_s:
+            return None
+        results = self._database.write_at_once(lambda connection: self._write(connection, [item]))
+        end_s = time.monotonic()
+        if end_s - start_s > AT_ONCE_SECONDS:
+            self._slow_until_s = end_s + SLOW_SECONDS
+        if results is not None:
+            self._unmoved += 1
+            if self._unmoved >= CHECKPOINT_EVERY:
+                self._unmoved = 0
+                self._thread.submit(self._database.checkpoint_passively)
+        return results
 
     def close(self) -> None:
         """Finish what was handed in and stop the thread."""
