@@ -259,8 +259,14 @@ class Settings(BaseSettings):
     deadline_ms: int = Field(
         300,
         ge=50,
-        description="How long an answer may wait for what it asks. What has not answered by then is done without, where "
-        "that can be (docs/operating.md). A caller may ask for less by the header `Tandem-Timeout-Ms`.",
+        description="How long an answer may wait for what it asks. What has not answered by then is done without, "
+        "where that can be (docs/operating.md). A caller may ask for less by the header `Tandem-Timeout-Ms`.",
+    )
+    max_in_flight: int = Field(
+        128,
+        ge=0,
+        description="How many requests one process works on at once at the most; with too little CPU it takes fewer. "
+        "More wait for up to 80 ms, and are then answered 503 with `Retry-After` (docs/operating.md). 0: no limit.",
     )
     batch_operations: int = Field(
         1,
@@ -552,6 +558,8 @@ def _allowed(field: str, problem: ErrorDetails) -> str:
             return "a whole number from 1"
         case "deadline_ms":
             return "a whole number from 50"
+        case "max_in_flight":
+            return "a whole number from 0"
         case "max_per_client":
             return "a whole number from 1 to 10"
         case "compiled":

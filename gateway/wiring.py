@@ -109,6 +109,7 @@ class Guarded:
 
 def guarded(stores: Stores) -> Guarded:
     """Put a guard before each store that may hang."""
+    from gateway.resilience.admission import Admission
     from gateway.resilience.guards import Guards
     from gateway.resilience.loop_lag import LoopLag
 
@@ -132,7 +133,8 @@ def guarded(stores: Stores) -> Guarded:
 
         cache = GuardedCache(cache, lag)
         guards.append(cache.guard)
-    return Guarded(catalogue, events, cache, Guards(settings.deadline_ms / 1_000, lag, tuple(guards)))
+    admission = Admission(settings.max_in_flight) if settings.max_in_flight else None
+    return Guarded(catalogue, events, cache, Guards(settings.deadline_ms / 1_000, lag, tuple(guards), admission))
 
 
 def open_vectors(

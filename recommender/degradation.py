@@ -23,10 +23,11 @@ class Degradation:
     """Of one answer in the making. reasons: so far. lost: parts that have failed it, and are not asked again; true: whose
     time was over.
 
-    until_s: when the answer is to be there, in seconds of a monotonic clock; what is asked meanwhile waits no longer.
+    waited_s: for parts, one after the other. until_s: when the answer is to be there, in seconds of a monotonic clock; what is asked meanwhile waits no longer.
     """
 
     until_s: float = math.inf
+    waited_s: float = 0.0
     reasons: set[DegradedReason] = field(default_factory=set)
     lost: dict[str, bool] = field(default_factory=dict)
 

@@ -7,6 +7,9 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from gateway.http.shedding import ALWAYS, ANSWER, asked_by
+from gateway.resilience.admission import Admission
+
 REQUEST_SECONDS: Final = 8.0  # for a request to come whole: from its first byte, or from the connection
 CROWDED_SECONDS: Final = 1.0  # who has sent no whole request by then gives way first when there is no room
 MAX_HEAD: Final = 65_536  # bytes of a request before its body
@@ -16,11 +19,12 @@ REFUSED: Final = b"connection: close\r\ncontent-length: 0\r\n\r\n"
 class Connections:
     """Those of one process that wait for their other end, each since when, the longest first.
 
-    most: how many connections there may be, of every kind. Times are those of the loop.
+    most: how many connections there may be, of every kind. Times are those of the loop. admission: of requests.
     """
 
-    def __init__(self, most: int, idle_seconds: float) -> None:
+    def __init__(self, most: int, idle_seconds: float, admission: Admission | None = None) -> None:
         self.most = most
+        self.admission = admission
         self._idle_seconds = idle_seconds
         self.is_draining = False
         self.sending: dict[GuardedProtocol, float] = {}  # no request yet, or not the whole of one
@@ -108,6 +112,20 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if self._guard.is_draining:
             self.end_after_answer()
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        """Whom the app would turn away as one too many is answered here, for a part of the work."""
+        admission = self._guard.admission
+        if admission is not None and cycle.scope["path"] not in ALWAYS:
+            caller, is_batch, _ = asked_by(cycle.scope)
+            if admission.refuses(caller, is_batch=is_batch):
+                cycle.response_started = cycle.response_complete = True
+                self.transport.write(ANSWER)
+                if not cycle.keep_alive:
+                    self.transport.close()
+                self.on_response_complete()
+                return
+        super()._start_asgi_task(cycle, app)
 
     def on_message_complete(self) -> None:
         """The last byte of a request."""

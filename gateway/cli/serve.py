@@ -178,6 +178,7 @@ def _serve(
             on_warm=begun,
             end_streams=services.changes.close,
             turn=turn,
+            admission=services.guards.admission,
         ).run(sockets=[listener])
     finally:
         stores.close()
@@ -220,6 +221,8 @@ def _tasks(stores: Stores, services: Services) -> list[Callable[[], Coroutine[An
     """What runs beside the requests."""
     recommender = services.recommender
     running: list[Callable[[], Coroutine[Any, Any, None]]] = [services.guards.lag.follow]
+    if services.guards.admission is not None:
+        running.append(services.guards.admission.follow)
     if services.rules is not None:
         from gateway.rules_file import follow_rules
 

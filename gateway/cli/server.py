@@ -20,6 +20,7 @@ import uvicorn
 from gateway.cli.connections import Connections, GuardedProtocol
 from gateway.http.health import Readiness
 from gateway.http.request_body import MAX_BODY
+from gateway.resilience.admission import Admission
 
 PING_SECONDS: Final = 20.0  # a WebSocket whose other end is gone without a word is closed after two of these
 STOP_SECONDS: Final = 10  # requests in flight may take so long once nothing is accepted any more
@@ -85,8 +86,9 @@ class Server(uvicorn.Server):
         on_warm: Callable[[], None],
         end_streams: Callable[[], None],
         turn: Turn | None = None,
+        admission: Admission | None = None,
     ) -> None:
-        self._guard = Connections(connections, KEEP_ALIVE_SECONDS)
+        self._guard = Connections(connections, KEEP_ALIVE_SECONDS, admission)
         super().__init__(
             uvicorn.Config(
                 app,

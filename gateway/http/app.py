@@ -29,6 +29,7 @@ from gateway.http.health import Health, Readiness
 from gateway.http.metrics import Metrics
 from gateway.http.observation import Observation
 from gateway.http.problem import HttpProblem, problem_response
+from gateway.http.shedding import Shedding
 from gateway.http.warming import warm_up
 from recommender.errors import NoModelError, TandemError
 from recommender.recommender import Recommender
@@ -70,7 +71,8 @@ def build_app(
 
     view = view_of(SCHEMA, cors_origins)
     routers = [] if federation is None else [Route("/federation", view_of(federation))]
-    layers = [Middleware(Observation, new_id=services.new_id)]
+    shedding = [] if services.guards.admission is None else [Middleware(Shedding, services.guards.admission)]
+    layers = [*shedding, Middleware(Observation, new_id=services.new_id)]
     if cors_origins:
         layers.append(
             Middleware(

@@ -67,7 +67,8 @@ class Guard:
         self._check(current)
         if current is None:
             return await self._judged(ask, None)
-        given_s = current.until_s - RESERVE_S - time.monotonic()
+        begun_s = time.monotonic()
+        given_s = current.until_s - RESERVE_S - begun_s
         if given_s <= 0:
             raise self._too_late(current)
         timer = _Timer(given_s)
@@ -81,6 +82,7 @@ class Guard:
             raise self._too_late(current) from None
         finally:
             timer.stop()
+            current.waited_s += time.monotonic() - begun_s
 
     async def write(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         """The same of what changes something: it takes the time that it takes, and its failures are its own affair,

@@ -6,6 +6,7 @@ import math
 import time
 from dataclasses import dataclass, field
 
+from gateway.resilience.admission import Admission
 from gateway.resilience.guard import Guard
 from gateway.resilience.loop_lag import LoopLag
 from recommender.degradation import CURRENT, Degradation
@@ -15,12 +16,13 @@ from recommender.degradation import CURRENT, Degradation
 class Guards:
     """Built once per process. guards: of the dependencies that may hang, which no embedded store does.
 
-    deadline_s: of a request.
+    deadline_s: of a request. admission: where there is a limit of requests at once.
     """
 
     deadline_s: float = math.inf
     lag: LoopLag = field(default_factory=LoopLag)
     guards: tuple[Guard, ...] = ()
+    admission: Admission | None = None
 
     def until_s(self, most_s: float = math.inf) -> float:
         """When an answer that is begun now is to be there. most_s: what its caller allows it."""
