@@ -319,6 +319,10 @@ class DocumentCache(Protocol):
         """Keep documents for at most `ttl_ms`."""
         ...
 
+    async def forget_documents(self, kind: Kind, ordinals: Sequence[int]) -> None:
+        """Keep documents no longer, for whoever shares the cache."""
+        ...
+
 
 class Cache(ListCache, DocumentCache, Protocol):
     """Both, in one store."""

@@ -189,6 +189,7 @@ def build_services(stores: Stores, rules: RulesFile | None = None, ports: Guarde
     from gateway.graphql.services import Services
     from gateway.wiring import guarded, steering_of
     from recommender.recommender import Recommender
+    from gateway.erasure import Remains
 
     ports = ports or guarded(stores)
     recommender = Recommender(
@@ -218,6 +219,9 @@ def build_services(stores: Stores, rules: RulesFile | None = None, ports: Guarde
 
 
 def _tasks(stores: Stores, services: Services) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+        remains=Remains(
+            stores.serving_log, stores.models, stores.cache, stores.settings.data_dir / "import-rejects.jsonl"
+        ),
     """What runs beside the requests."""
     recommender = services.recommender
     running: list[Callable[[], Coroutine[Any, Any, None]]] = [services.guards.lag.follow]

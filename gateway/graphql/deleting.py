@@ -1,9 +1,10 @@
-"""deleteTalent and deleteJob: away from every answer, and with `erase` out of the event log too."""
+"""deleteTalent and deleteJob: away from every answer, and with `erase` out of everything that is kept."""
 
 from __future__ import annotations
 
 import strawberry
 
+from gateway.erasure import erase
 from gateway.graphql.context import Context
 from gateway.graphql.enums import UserErrorCode
 from gateway.graphql.errors import WrongIdKindError
@@ -21,7 +22,9 @@ class DeleteInput:
 
     id: strawberry.ID = strawberry.field(description='The marketplace\'s own id, e.g. `"t-4"`.')
     erase: bool | None = strawberry.field(
-        default=False, description="Forget the events as well, for good, e.g. `true` when a person asks for it."
+        default=False,
+        description="Forget all that is kept of it, for good, e.g. `true` when a person asks for it. To ask again "
+        "does no harm and gives the same receipt.",
     )
 
 
@@ -43,15 +46,18 @@ async def delete(context: Context, kind: Kind, given_input: DeleteInput) -> Dele
     except BadInputError as error:
         wrong_kind = isinstance(error, WrongIdKindError)
         return _refused(UserErrorCode.WRONG_ID_KIND if wrong_kind else UserErrorCode.INVALID, str(error))
-    erase = bool(given(given_input.erase))
-    receipt = await context.services.catalogue.delete(kind, document_id, erase=erase, at_ms=context.now_ms)
-    forgotten = await context.services.events.forget(SubjectKey(kind, document_id)) if erase else 0
+    services = context.services
+    if given(given_input.erase):
+        subject = SubjectKey(kind, document_id)
+        receipt = await erase(subject, services.catalogue, services.events, services.remains, context.now_ms)
+    else:
+        receipt = await services.catalogue.delete(kind, document_id, at_ms=context.now_ms)
     context.forget_loaded()
-    if receipt is None and not forgotten:
+    if receipt is None:
         return _refused(UserErrorCode.UNKNOWN_ID, f"there is no such {kind.value}")
     return DeletePayload(
         deleted_id=strawberry.ID(document_id),
-        receipt_id=None if receipt is None else strawberry.ID(receipt),
+        receipt_id=strawberry.ID(receipt),
         user_errors=[],
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from gateway.erasure import Remains
 from gateway.graphql.changes import ChangeFeed
 from gateway.resilience.guards import Guards
 from gateway.rules_file import RulesFile
@@ -22,7 +23,7 @@ class Services:
     """Built once per process by the composition root; shared by every request.
 
     rules: the file, where there is one. compiles: whether operations are executed compiled, see executor.py.
-    public_attributes: see the settings. guards: of what catalogue and events ask.
+    public_attributes: see the settings. remains: what else is erased from. guards: of what catalogue and events ask.
     """
 
     recommender: Recommender
@@ -33,6 +34,7 @@ class Services:
     rules: RulesFile | None = None
     compiles: bool = True
     public_attributes: frozenset[str] = frozenset()
+    remains: Remains | None = None
     guards: Guards = field(default_factory=Guards)
     changes: ChangeFeed = field(init=False)
 

@@ -61,6 +61,10 @@ class GuardedCache:
         """See DocumentCache."""
         await self.guard.write(lambda: self._cache.put_documents(kind, documents, ttl_ms))
 
+    async def forget_documents(self, kind: Kind, ordinals: Sequence[int]) -> None:
+        """See DocumentCache."""
+        await self.guard.write(lambda: self._cache.forget_documents(kind, ordinals))
+
     async def get_text(self, digest: str) -> str | None:
         """See ServerCache."""
         return await self.guard.read(lambda: self._cache.get_text(digest))

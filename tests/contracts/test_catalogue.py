@@ -340,7 +340,7 @@ async def test_nothing_revives_an_erased_document(store: Store) -> None:
     assert await store.delete(JOB, "a", erase=True)
     receipt = await store.delete(JOB, "b")
     assert await store.delete(JOB, "b", erase=True) == receipt
-    assert await store.delete(JOB, "b", erase=True) is None
+    assert await store.delete(JOB, "b", erase=True) == receipt
     assert await store.upsert(JOB, [patch("a", NOW_MS), patch("b", NOW_MS), patch("c", NOW_MS)]) == [
         DELETED,
         DELETED,

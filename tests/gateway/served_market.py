@@ -13,9 +13,11 @@ import httpx
 import numpy as np
 
 from gateway.adapters.directory.models import DirectoryModelStore
+from gateway.adapters.memory.cache import MemoryCache
 from gateway.adapters.sqlite.catalogue import SqliteCatalogue
 from gateway.adapters.sqlite.events import SqliteEventLog
 from gateway.adapters.sqlite.serving_log import SqliteServingLog
+from gateway.erasure import Remains
 from gateway.graphql.services import Services
 from gateway.http.app import build_app
 from gateway.http.auth import Access, build_access
@@ -203,6 +205,7 @@ async def open_market(
         cors_origins=chosen.cors_origins,
         batch_operations=chosen.batch_operations,
         refused_status=int(chosen.refused_status),
+        remains=Remains(serving_log, models, MemoryCache(8_000_000, clock_ms), path / "import-rejects.jsonl"),
     )
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     client = httpx.AsyncClient(transport=transport, base_url=base_url)

@@ -29,7 +29,9 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import numpy as safetensors
 
+from gateway.adapters.directory.erased import ROWS, row_of, without_row
 from gateway.adapters.disk import sync_directory, write_through
+from recommender.documents import Kind
 from recommender.errors import BadInputError, ModelRefusedError, UnavailableError
 from recommender.events import Emphasis
 from recommender.features import FeatureSpace
@@ -43,6 +45,7 @@ CURRENT = "CURRENT"
 PINNED = "PINNED"
 LOCK = ".lock"
 TEMPORARY = ".tmp-"
+REPLACED = ".replaced-"  # and then a version whose place another takes
 
 # What an operator can do about what the system refuses most.
 _FULL = "the disk is full; free some space, or set TANDEM_MODELS_URL to a place that has some"
@@ -166,6 +169,28 @@ class DirectoryModelStore:
             if not pin:
                 (self.path / PINNED).unlink(missing_ok=True)
 
+    def erase(self, kind: Kind, ordinal: int, own_id: str) -> int:
+        """Publish every version anew without what it learnt of one talent or job, under new checksums; how many.
+
+        Who serves one of them has zeros in the place of the row at once, and the rest from its next loading on. A
+        report that names the id goes. A version that cannot be loaded is left alone: nobody can serve it.
+        """
+        count = 0
+        with self._locked():
+            self._sweep()
+            for version in self.versions():
+                folder = self.path / version
+                report = folder / REPORT
+                if report.is_file() and own_id in report.read_text():
+                    report.unlink()
+                with suppress(ModelRefusedError):
+                    model = self.load(version)
+                    left = without_row(model, kind, ordinal)
+                    if left is not model:
+                        self._exchange(left, ordinal, kind)
+                        count += 1
+        return count
+
     def write_report(self, version: str, page: str) -> Path:
         """Put a page for people beside a version's arrays, in place of one that is there; it goes when they go.
 
@@ -194,8 +219,27 @@ class DirectoryModelStore:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 yield
 
+    def _exchange(self, model: Model, ordinal: int, kind: Kind) -> None:
+        """Put a model into the place of its version. Whatever breaks off, one of the two is there; see `_sweep`."""
+        version = model.manifest.version
+        old, folder = self.path / f"{REPLACED}{version}", self.path / version
+        report = folder / REPORT
+        text = report.read_bytes() if report.is_file() else None
+        folder.rename(old)
+        self._write(model)
+        if text is not None:
+            write_through(folder / REPORT, text)
+        _blank(old / ARRAYS, kind, ordinal)
+        shutil.rmtree(old)
+
     def _sweep(self) -> None:
         """Remove what a publication that died has left: under the lock, nobody else is writing."""
+        for old in self.path.glob(f"{REPLACED}*"):
+            folder = self.path / old.name.removeprefix(REPLACED)
+            if folder.exists():
+                shutil.rmtree(old)
+            else:
+                old.rename(folder)
         for left in self.path.glob(f"{TEMPORARY}*"):
             if left.is_dir():
                 shutil.rmtree(left)
@@ -574,6 +618,22 @@ def _mapped(path: Path) -> bytes | mmap.mmap:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except OSError:
             return file.read()
+
+
+def _blank(path: Path, kind: Kind, ordinal: int) -> None:
+    """Write zeros over the rows of one ordinal, in the very file that is mapped by who serves it."""
+    with path.open("r+b", buffering=0) as file, mmap.mmap(file.fileno(), 0) as data:
+        header, begin = _header(data)
+        sides = {name.rpartition(".")[0] for name in header if name.endswith(f"{kind.value}s.ordinals")}
+        for side in sides:
+            first, last = header[f"{side}.ordinals"]["data_offsets"]
+            row = row_of(np.frombuffer(data[begin + first : begin + last], np.dtype("<u4")), ordinal)
+            for said in (header.get(f"{side}.{part}") for part in ROWS):
+                if row is not None and said is not None and said["shape"][0]:
+                    first, last = said["data_offsets"]
+                    size = (last - first) // said["shape"][0]
+                    at = begin + first + row * size
+                    data[at : at + size] = bytes(size)
 
 
 def _trained_at_ms(folder: Path) -> int:

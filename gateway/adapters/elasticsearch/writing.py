@@ -103,9 +103,11 @@ class Writer:
                 removed = True
                 return Decision(replace(found, id=None, stored=None, tombstone=tombstone))
             assert found.tombstone is not None  # noqa: S101
-            if not erase or found.tombstone.is_erased:
+            if not erase:
                 return Decision(None)
             removed = True
+            if found.tombstone.is_erased:
+                return Decision(None)
             return Decision(replace(found, tombstone=replace(found.tombstone, is_erased=True)), is_change=False)
 
         written = await self._write(kind, [document_id], decide)

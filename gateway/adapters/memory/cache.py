@@ -73,6 +73,12 @@ class MemoryCache:
         for kept in documents:
             self._put((kind, kept.document.ordinal), kept, document_bytes(kept.document), ttl_ms)
 
+    async def forget_documents(self, kind: Kind, ordinals: Sequence[int]) -> None:
+        """See DocumentCache."""
+        for ordinal in ordinals:
+            gone = self._kept.pop((kind, ordinal), None)
+            self._bytes -= 0 if gone is None else gone[1]
+
     def _get(self, key: Key) -> CachedList | CachedDocument | None:
         entry = self._kept.get(key)
         if entry is None:

@@ -152,6 +152,17 @@ class RedisCache:
     async def get_text(self, digest: str) -> str | None:
         """The text of an operation, None when it is not there. One round trip."""
         (value,) = await self._thread.run(self._get([f"{self._prefix}o:{digest}"]))
+    async def forget_documents(self, kind: Kind, ordinals: Sequence[int]) -> None:
+        """See DocumentCache. One round trip."""
+        keys = [self._document_key(kind, ordinal) for ordinal in ordinals]
+
+        async def forget() -> None:
+            with self._server.failures():
+                await self._server.quick.unlink(*keys)
+
+        if keys:
+            await self._thread.run(forget())
+
         return None if value is None else str(bytes(value), errors="replace")
 
     async def put_text(self, digest: str, text: str, ttl_ms: int) -> None:

@@ -201,7 +201,7 @@ class SqliteCatalogue:
     async def delete(
         self, kind: Kind, document_id: str, *, erase: bool = False, at_ms: int | None = None
     ) -> str | None:
-        """See CatalogueWriter. A document that was deleted before can still be erased.
+        """See CatalogueWriter. A document that was deleted before can still be erased, again and again.
 
         The receipt is the same for the same document. at_ms: when it was deleted, where the caller knows; an upsert
         revives it only with an `updated_at_ms` newer than this and than the document's own.
@@ -220,6 +220,8 @@ class SqliteCatalogue:
                 self._tombstones.put(connection, kind, document_id, tombstone, revision)
             elif not erase or not self._tombstones.erase(connection, kind, document_id):
                 return None
+        if erase:
+            self._database.checkpoint()
         return self._tombstones.mark(kind, document_id).hex()[:32]
 
     async def rebuild(self, on_progress: OnRebuild | None = None) -> int:

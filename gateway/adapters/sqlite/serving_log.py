@@ -88,6 +88,32 @@ class SqliteServingLog:
         """Remove every list that was served before a time; returns how many."""
         return await asyncio.to_thread(self._purge, before_ms)
 
+    async def forget(self, subject: SubjectKey, ordinal: int) -> int:
+        """Erase every list of a subject, and its rows in the lists of others; how many lists were changed or removed.
+
+        A list that loses a row keeps the ranks of the others. No byte of what is erased stays in the file.
+        """
+        return await asyncio.to_thread(self._forget, subject, ordinal)
+
+    def _forget(self, subject: SubjectKey, ordinal: int) -> int:
+        # Looked for while others write: reading a month of lists takes its time. What is served meanwhile is without.
+        left: list[tuple[bytes, int]] = []
+        after = (-(2**63), 0)
+        while rows := self._range(after):
+            for number, kind, items in ((row[0], row[5], row[8]) for row in rows):
+                packed = orjson.loads(items) if kind == subject.kind.value else ()
+                kept = [item for item in packed if item[1] != ordinal]
+                if len(kept) < len(packed):
+                    left.append((orjson.dumps(kept), number))
+            after = (rows[-1][2], rows[-1][0])
+        with self._database.writing() as connection:
+            own = connection.execute(
+                "DELETE FROM served WHERE subject_kind = ? AND subject_id = ?", (subject.kind.value, subject.id)
+            ).rowcount
+            connection.executemany("UPDATE served SET items = ? WHERE number = ?", left)
+        self._database.checkpoint()
+        return int(own) + len(left)
+
     def _append_all(self, connection: sqlite3.Connection, batches: Sequence[list[tuple[Any, ...]]]) -> list[None]:
         rows = [row for batch in batches for row in batch]
         connection.executemany(_INSERT, rows)

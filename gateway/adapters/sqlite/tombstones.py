@@ -77,9 +77,9 @@ class Tombstones:
         )
 
     def erase(self, connection: sqlite3.Connection, kind: Kind, document_id: str) -> bool:
-        """Make a tombstone final; False when there is none that isn't."""
+        """Make a tombstone final; False when there is none."""
         changed = connection.execute(
-            "UPDATE tombstones SET erased = 1 WHERE kind = ? AND mark = ? AND NOT erased",
+            "UPDATE tombstones SET erased = 1 WHERE kind = ? AND mark = ?",
             (kind.value, self.mark(kind, document_id)),
         )
         return changed.rowcount == 1

@@ -1,0 +1,87 @@
+"""Erasing a talent or a job for good, wherever something of it is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from recommender.documents import Kind
+from recommender.errors import UnavailableError
+from recommender.ports import Cache, CatalogueWriter, EventLog, SubjectKey
+
+_log = structlog.get_logger("tandem.erasure")
+
+
+class ErasableServingLog(Protocol):
+    """What was served, as far as erasing it goes."""
+
+    async def forget(self, subject: SubjectKey, ordinal: int) -> int:
+        """Erase every list of a subject, and its rows in others' lists; how many lists were changed or removed."""
+        ...
+
+
+class ErasableModels(Protocol):
+    """Published models, as far as erasing from them goes."""
+
+    def erase(self, kind: Kind, ordinal: int, own_id: str) -> int:
+        """Publish every version anew without one row; how many had it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """What is kept besides the catalogue and the event log. rejects: the file of the rows that an import refused."""
+
+    serving_log: ErasableServingLog
+    models: ErasableModels
+    cache: Cache
+    rejects: Path
+
+
+async def erase(
+    subject: SubjectKey, catalogue: CatalogueWriter, events: EventLog, remains: Remains | None, at_ms: int
+) -> str | None:
+    """Erase a subject; its receipt, the same however often it is asked, or None for one that never was.
+
+    The tombstone comes first: whatever breaks off, nothing brings the subject back, and asking again goes on.
+    Raises UnavailableError.
+    """
+    receipt = await catalogue.delete(subject.kind, subject.id, erase=True, at_ms=at_ms)
+    count = await events.forget(subject)
+    if receipt is None:
+        return None
+    lists = versions = rows = 0
+    if remains is not None:
+        (ordinal,) = await catalogue.ensure(subject.kind, [subject.id])  # which a tombstone keeps
+        with suppress(UnavailableError):  # then nothing is read of it either, and an hour later it is gone
+            await remains.cache.forget_documents(subject.kind, [ordinal])
+        lists = await remains.serving_log.forget(subject, ordinal)
+        versions = await asyncio.to_thread(remains.models.erase, subject.kind, ordinal, subject.id)
+        rows = await asyncio.to_thread(_without_rejects, remains.rejects, subject.id)
+    _log.info("erased", receipt=receipt, events=count, lists=lists, models=versions, rejected_rows=rows)
+    return receipt
+
+
+def _without_rejects(path: Path, own_id: str) -> int:
+    """Write a file of refused rows anew without those that name an id; how many."""
+    if not path.is_file():
+        return 0
+    spelt = {own_id, json.dumps(own_id)[1:-1]}
+    lines = path.read_text().splitlines(keepends=True)
+    left = [line for line in lines if not any(one in line for one in spelt)]
+    if len(left) < len(lines):
+        draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+        with draft.open("w") as file:
+            file.writelines(left)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    return len(lines) - len(left)

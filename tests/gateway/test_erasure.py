@@ -1,0 +1,179 @@
+"""What is left of somebody who was erased: not a byte of the id, in no file, cache or model, and no way back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from starlette.requests import HTTPConnection
+
+from gateway.adapters.directory.models import DirectoryModelStore
+from gateway.graphql.viewer import Viewer
+from gateway.http.auth import Access
+from gateway.settings import Settings
+from recommender.documents import Kind, Patch
+from recommender.events import EventType
+from recommender.model import Neighbours
+from recommender.ports import CachedDocument, SubjectKey
+from tests.factories import NOW_MS, event
+from tests.gateway.served_market import ServedMarket, close_market, open_market, small_model
+
+SECRET = "person-7f3a9c"  # an id that nothing else contains
+PAYLOAD = "deletedId receiptId userErrors {{ code }}"
+ERASE = f"mutation Erase($id: ID!) {{{{ {{}}(input: {{{{ id: $id, erase: true }}}}) {{{{ {PAYLOAD} }}}} }}}}"
+
+
+def admin(_request: HTTPConnection) -> Viewer:
+    return Viewer(("admin",), "dpo")
+
+
+@pytest.fixture
+async def market(tmp_path: Path) -> AsyncIterator[ServedMarket]:
+    """The tiny market, to an admin, with somebody who is everywhere: events, served lists, refused rows."""
+    opened = await open_market(tmp_path, Settings(auth="open"), access=Access(admin, admin))
+    fields = {"title": SECRET, "skills": ("Go",), "category": "Software"}
+    await opened.catalogue.upsert(Kind.TALENT, [Patch(SECRET, fields)])
+    await opened.catalogue.upsert(Kind.JOB, [Patch(SECRET, {**fields, "client_id": "c1"})])
+    pairs = [(SECRET, "j1"), (SECRET, "j2"), ("t1", SECRET), ("t2", SECRET)]
+    await opened.events.append(
+        [event(kind, *pair, occurred_at_ms=NOW_MS) for pair in pairs for kind in (EventType.VIEW, EventType.SAVE)]
+    )
+    (tmp_path / "import-rejects.jsonl").write_text(f'{{"row": {{"talent_id": "{SECRET}"}}}}\n{{"row": "another"}}\n')
+    yield opened
+    await close_market(opened)
+
+
+async def erase(market: ServedMarket, kind: Kind, own_id: str = SECRET) -> Any:
+    name = "deleteTalent" if kind is Kind.TALENT else "deleteJob"
+    return (await market.data(ERASE.format(name), {"id": own_id}))[name]
+
+
+def files_with(directory: Path, text: str) -> list[str]:
+    """Every file below a directory that holds the bytes of a text."""
+    return sorted(str(path) for path in directory.rglob("*") if path.is_file() and text.encode() in path.read_bytes())
+
+
+async def asked_about(market: ServedMarket) -> None:
+    """Lists of them and lists with them, so that they are in the serving log."""
+    for query in (
+        f'{{ talent(talentId: "{SECRET}") {{ title recommendedJobs(first: 20) {{ nodes {{ title }} }} }} }}',
+        f'{{ job(jobId: "{SECRET}") {{ recommendedTalents(first: 20) {{ nodes {{ title }} }} }} }}',
+        '{ job(jobId: "j1") { recommendedTalents(first: 100) { nodes { talentId } } } }',
+        '{ talent(talentId: "t1") { recommendedJobs(first: 100) { nodes { jobId } } } }',
+    ):
+        await market.data(query)
+
+
+async def test_not_a_byte_of_an_erased_id_is_left_in_any_file(market: ServedMarket, tmp_path: Path) -> None:
+    await asked_about(market)
+    assert files_with(tmp_path, SECRET)
+    for kind in Kind:
+        payload = await erase(market, kind)
+        assert (payload["deletedId"], payload["userErrors"]) == (SECRET, [])
+        assert payload["receiptId"]
+    assert files_with(tmp_path, SECRET) == []
+    assert (tmp_path / "import-rejects.jsonl").read_text() == '{"row": "another"}\n'
+
+
+async def test_an_erasure_is_asked_for_again_without_harm_and_gives_its_receipt(market: ServedMarket) -> None:
+    first = await erase(market, Kind.TALENT)
+    assert await erase(market, Kind.TALENT) == first
+    assert (await erase(market, Kind.TALENT, "nobody"))["userErrors"] == [{"code": "UNKNOWN_ID"}]
+    assert (await erase(market, Kind.TALENT, "nobody"))["userErrors"] == [{"code": "UNKNOWN_ID"}]
+
+
+async def test_neither_an_old_event_nor_an_upsert_brings_anybody_back(market: ServedMarket, tmp_path: Path) -> None:
+    for kind in Kind:
+        await erase(market, kind)
+    one = f'eventId: "replayed", actor: TALENT, type: SAVE, talentId: "{SECRET}", jobId: "j1"'
+    query = f"mutation {{ recordEvents(input: {{ events: [{{ {one} }}] }}) {{ acceptedCount userErrors {{ code }} }} }}"
+    assert (await market.data(query))["recordEvents"] == {"acceptedCount": 0, "userErrors": [{"code": "UNKNOWN_ID"}]}
+    again = f'talentId: "{SECRET}", title: "Back", updatedAt: "2125-01-01T00:00:00Z"'
+    query = (
+        f"mutation {{ upsertTalents(input: {{ talents: [{{ {again} }}] }}) {{ acceptedCount userErrors {{ code }} }} }}"
+    )
+    assert (await market.data(query))["upsertTalents"] == {"acceptedCount": 0, "userErrors": [{"code": "CONFLICT"}]}
+    assert await market.services.events.history([SubjectKey(Kind.TALENT, SECRET)]) == [[]]
+    assert files_with(tmp_path, SECRET) == []
+
+
+async def test_the_serving_log_keeps_the_others_of_a_list(market: ServedMarket) -> None:
+    await asked_about(market)
+    log = market.services.remains.serving_log  # type: ignore[union-attr]
+    (gone,) = await market.catalogue.get_many(Kind.TALENT, ids=["t3"])
+    before = [page async for batch in log.scan() for page in batch]  # type: ignore[attr-defined]
+    await erase(market, Kind.TALENT, "t3")
+    after = [page async for batch in log.scan() for page in batch]  # type: ignore[attr-defined]
+    assert len(after) == len(before)
+    for old, new in zip(before, after, strict=True):
+        is_there = old.kind is Kind.TALENT
+        assert [item for item in old.items if not (is_there and item.ordinal == gone.ordinal)] == list(new.items)
+    assert before != after
+
+
+def with_neighbours(rows: int) -> Neighbours:
+    """Each row leads to the next two."""
+    columns = np.array([(row + step) % rows for row in range(rows) for step in (1, 2)], np.int32)
+    return Neighbours(np.arange(0, 2 * rows + 1, 2, dtype=np.int64), columns, np.ones(2 * rows, np.float32))
+
+
+async def test_every_kept_model_loses_the_row_and_loads_again(market: ServedMarket, tmp_path: Path) -> None:
+    store = DirectoryModelStore(tmp_path / "models")
+    model = small_model("m2")
+    talents = replace(model.talents, neighbours=with_neighbours(25))
+    store.publish(replace(model, talents=talents))
+    store.write_report("m2", f"<p>t7 and {SECRET}</p>")
+    serving = store.load("m2")
+    (ordinal,) = await market.catalogue.ensure(Kind.TALENT, ["t7"])
+    assert serving.talents.factors[6].any()
+    await erase(market, Kind.TALENT, "t7")
+
+    assert not serving.talents.factors[6].any()  # at once, in the memory of who serves it
+    assert serving.talents.popularity[6] == 0
+    assert serving.talents.factors[5].any()
+    for version in ("m1", "m2"):
+        left = store.load(version)
+        assert int(left.talents.ordinals[6]) == ordinal
+        assert not left.talents.factors[6].any()
+        assert left.talents.popularity[6] == 0
+        assert not left.talents.is_learnt[6]
+        others = np.arange(25) != 6
+        np.testing.assert_array_equal(left.talents.factors[others], small_model(version).talents.factors[others])
+        np.testing.assert_array_equal(left.jobs.factors, small_model(version).jobs.factors)
+    neighbours = store.load("m2").talents.neighbours
+    assert len(neighbours.columns) == 50 - 4
+    assert 6 not in neighbours.columns
+    assert neighbours.starts[6] == neighbours.starts[7]
+    assert store.report("m2") is None
+    assert sorted(path.name for path in store.path.iterdir() if path.is_dir()) == ["m1", "m2"]
+    assert store.erase(Kind.TALENT, ordinal, "t7") == 2  # again, without harm
+
+
+def test_a_version_whose_exchange_was_cut_short_is_put_back(tmp_path: Path) -> None:
+    store = DirectoryModelStore(tmp_path)
+    store.publish(small_model("m1"))
+    (tmp_path / "m1").rename(tmp_path / ".replaced-m1")
+    assert store.erase(Kind.TALENT, 7, "t7") == 1
+    assert not store.load("m1").talents.factors[6].any()
+
+
+async def test_a_cached_document_goes_at_once(market: ServedMarket) -> None:
+    cache = market.services.remains.cache  # type: ignore[union-attr]
+    (document,) = await market.catalogue.get_many(Kind.TALENT, ids=[SECRET])
+    await cache.put_documents(Kind.TALENT, [CachedDocument(1, document)], 3_600_000)
+    await erase(market, Kind.TALENT)
+    (found,) = await cache.get_documents(Kind.TALENT, [document.ordinal])
+    assert not isinstance(found, CachedDocument)
+
+
+async def test_the_log_tells_of_an_erasure_without_naming_anybody(
+    market: ServedMarket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    receipt = (await erase(market, Kind.TALENT))["receiptId"]
+    said = capsys.readouterr()
+    assert receipt in said.out + said.err
+    assert SECRET not in said.out + said.err
