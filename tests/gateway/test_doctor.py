@@ -77,7 +77,7 @@ def test_a_healthy_set_up_leaves_with_0(capsys: pytest.CaptureFixture[str]) -> N
         main(["doctor"])
     lines = capsys.readouterr().out.splitlines()
     assert left.value.code in (0, None)
-    assert len(lines) == 10
+    assert len(lines) == 11
     assert all(line.startswith("OK    ") for line in lines)
 
 

@@ -1,4 +1,4 @@
-"""Clients that keep a server waiting: they are closed, others are answered meanwhile, and no memory is spent on them."""
+"""Clients that keep a server waiting: they are closed, others are answered meanwhile, no memory is spent on them."""
 
 from __future__ import annotations
 
