@@ -113,9 +113,7 @@ def check(viewer: Viewer, type_name: str, field: str) -> None:
     """Raise ForbiddenError when the viewer does not reach a field at all, whosever data it would be."""
     reach = REACH.get((type_name, field))
     if reach is None:
-        raise ForbiddenError(
-            f"{type_name}.{field} is not classified in gateway/graphql/access.py: nobody reaches it"
-        )
+        raise ForbiddenError(f"{type_name}.{field} is not classified in gateway/graphql/access.py: nobody reaches it")
     permission = _NEEDS.get(reach)
     if permission is not None:
         viewer.require(permission)

@@ -15,17 +15,20 @@ from graphql import (
     NonNullTypeNode,
     OperationDefinitionNode,
     parse,
+    validate,
 )
 from strawberry.extensions import SchemaExtension
-from strawberry.schema.schema import validate_document
+from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
+from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 from strawberry.types.execution import ExecutionContext
 
+from gateway.graphql.bounds import MAX_TOKENS, check_selections, check_text
 from gateway.graphql.cost import requested_cost, too_large
 from gateway.graphql.errors import request_error
 from gateway.graphql.executor import Compiled
 from gateway.graphql.incremental import undeferred
 
-MAX_TOKENS = 2_000  # the introspection query of GraphiQL has about 400
+MAX_ERRORS = 10  # of a validation: each costs a search for what may have been meant
 CACHED_DOCUMENTS = 256
 MOST_COSTS = 64  # of one document
 CACHED_TEXT = 16_384  # characters: longer texts are rare and would let the cache grow large
@@ -93,7 +96,9 @@ class Documents:
         if document is not None:
             self._kept.move_to_end((schema, text))
             return document
+        check_text(text)
         node = parse(text, max_tokens=MAX_TOKENS)
+        check_selections(node)
         operations = sum(isinstance(one, OperationDefinitionNode) for one in node.definitions)
         return Document(node, undeferred(node) if "defer" in text else node, operations)
 
@@ -122,7 +127,8 @@ def check_document(asked: ExecutionContext, document: Document) -> None:
     """Validate, or trust what an earlier request found; then hold the operation to the size limit."""
     if document.errors is None:
         schema: GraphQLSchema = asked.schema._schema
-        document.errors = validate_document(schema, document.node, asked.validation_rules)
+        rules = (*asked.validation_rules, MaybeNullValidationRule, OneOfInputValidationRule)
+        document.errors = validate(schema, document.node, rules, max_errors=MAX_ERRORS)
         if not document.errors:
             DOCUMENTS.keep(schema, asked.query or "", document)
     errors = list(document.errors)
