@@ -23,24 +23,22 @@ from recommender.features import features_of
 from recommender.filters import Filter, JobFilter, TalentFilter
 from recommender.interest import MUTUAL_WEIGHT, Interest, interests_from_histories
 from recommender.mirror import Mirror
-from recommender.model import Factors, Model, Ordinals
-from recommender.neighbours import neighbour_term
+from recommender.model import Model, Ordinals
 from recommender.newcomers import lent_to
 from recommender.ports import Catalogue, EventLog, SubjectKey
-from recommender.retrieval import best, ordinals_from_bitmap
+from recommender.retrieval import best, best_of_each, ordinals_from_bitmap
 from recommender.rules import Rule, RuleKind, in_force, ruled_out
-from recommender.scoring import CHUNK_ROWS, Scores, Terms, float32_margin, score
+from recommender.scoring import Scores, Terms
 from recommender.versions import LoadedModel, LoadedSide
 
 T = TypeVar("T")
 Places = npt.NDArray[np.intp]
 
 SUBJECTS: Final = 512  # of one read of histories: some 10,000 events
-BLOCK: Final = 64  # subjects of one product; more would not fit their scores for a tile into the second-level cache
-TILE: Final = 4096  # items of one product
-SAMPLED: Final = 8192  # items that a threshold is guessed from; the whole of a smaller catalogue
+BLOCK: Final = (
+    128  # subjects of one pass over the items; more would not fit their scores of a tile into the second-level cache
+)
 KEPT_POSTINGS: Final = 5_000  # traits whose holders are remembered from one read to the next
-ROUNDING: Final = 1e-12  # of a float64 sum of three terms, and to spare
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -175,49 +173,13 @@ class _Pool:
     def id_keys(self) -> npt.NDArray[np.uint64]:
         return self.mirror.id_order(self.ordinals)
 
-    @cached_property
-    def factors(self) -> dict[str, Factors]:
-        """A row per item for each product; zeros, which score 0 as they should, for an item that has none."""
-        found = {}
-        for name, side in self.loaded.tables.items():
-            rows = side.rows(self.ordinals)
-            found[name] = np.zeros((len(rows), side.factors.shape[1]), dtype=np.float32)
-            found[name][rows >= 0] = side.factors[rows[rows >= 0]]
-        return found
+    def id_order(self, ordinals: Ordinals) -> npt.NDArray[np.uint64]:
+        """As of the mirror, without waiting for it."""
+        return self.id_keys[np.searchsorted(self.ordinals, ordinals)]
 
-    def vectors_of(self, subjects: Sequence[_Subject]) -> dict[str, npt.NDArray[np.float64]]:
-        """A row per subject for each product; zeros where it says nothing."""
-        found = {name: np.zeros((len(subjects), rows.shape[1])) for name, rows in self.factors.items()}
-        for place, subject in enumerate(subjects):
-            for term in self.loaded.dense_of(subject.interest):
-                found[term.name][place] = term.vector
-        return found
-
-    @cached_property
-    def prior(self) -> Scores | None:
-        """What popularity adds to each item's score; None when it adds nothing."""
-        return score(Terms(self.loaded.side, bias=self.loaded.prior), self.ordinals) if self.loaded.prior else None
-
-    @cached_property
-    def nominators(self) -> Factors:
-        """Rows whose product with (vector, 1) is the score: the factors, and the prior as one more column."""
-        tables = list(self.factors.values())
-        if self.prior is not None:
-            tables.append(self.prior[:, None].astype(np.float32))
-        return tables[0] if len(tables) == 1 else np.hstack(tables)
-
-    @cached_property
-    def sample(self) -> Factors:
-        """Rows at equal distances, transposed."""
-        step = max(1, len(self.ordinals) // SAMPLED)
-        return np.ascontiguousarray(self.nominators[::step].T)
-
-    @cached_property
-    def margin(self) -> float:
-        """See scoring.approximate, for unit vectors. Rounding the prior to float32 costs no more than one more term."""
-        rows = self.nominators
-        lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
-        return float32_margin(rows.shape[1] + 1, float(lengths.max(initial=0.0)))
+    def ids_of(self, ordinals: Ordinals) -> list[str]:
+        """As of the mirror."""
+        return self.mirror.ids_of(ordinals)
 
     @cached_property
     def popular(self) -> tuple[Ordinals, Scores]:
@@ -230,7 +192,8 @@ class _Pool:
 
     def warm(self) -> None:
         """Lay out everything before threads race for it."""
-        _ = (self.ids, self.id_keys, self.nominators, self.sample, self.margin, self.popular, self.loaded.side.gram)
+        _ = (self.ids, self.id_keys, self.popular)
+        self.loaded.warm()
 
     def ordinals_of_subjects(self, ids: Sequence[str]) -> Ordinals:
         """0 for a subject that has gone meanwhile; no document has it."""
@@ -375,139 +338,16 @@ def _from_content(
 
 
 def _from_interests(pool: _Pool, subjects: Sequence[_Subject]) -> list[SubjectList]:
-    """Of subjects with a vector: nominate by float32 products above a threshold, score in float64, order.
-
-    Let t be a threshold and m the margin. When k items are approximated at t or above, the k-th best score is at least
-    t − m, and whoever reaches it is approximated at t − 2m or above (see retrieval.shortlist). The threshold is guessed
-    from a sample, low enough that k items nearly always reach it, and checked: partitioning every whole row would take
-    2 ms a subject at 150,000 items. A guess that was too high, or so low that ties crowd in, is served by `best`.
-
-    Neighbours only add, so they leave this true of the products and the prior: items that they add nothing to are
-    nominated as before, and the others are nominated by `_raised`.
-    """
-    vectors = pool.vectors_of(subjects)
-    wide = np.hstack([*vectors.values(), np.ones((len(subjects), 0 if pool.prior is None else 1))])
-    lengths = np.sqrt(np.sum(wide * wide, axis=1))
-    units = (wide / np.where(lengths > 0, lengths, 1.0)[:, None]).astype(np.float32)
-    wanted = np.array([pool.k + len(subject.excluded) for subject in subjects])
-    thresholds = _guess_thresholds(units @ pool.sample, wanted, len(pool.ordinals))
-    owners, places, rough = _nominees(pool.nominators, units, (thresholds - 2 * pool.margin).astype(np.float32))
-    bounds = np.searchsorted(owners, np.arange(len(subjects) + 1))
-    reached = np.bincount(owners[rough >= thresholds[owners]], minlength=len(subjects))
-    # Excluded items may be among those that reach it: `wanted` counts them in.
-    is_sure = (reached >= np.minimum(wanted, len(pool.ordinals))) & (np.diff(bounds) <= 20 * wanted + 1000)
-    is_sure &= lengths > 0
-    chosen = np.flatnonzero(is_sure[owners])
-    products = np.empty(len(owners))
-    products[chosen] = _products(pool, vectors, owners[chosen], places[chosen])
-    lists = []
-    for place, (subject, low, high) in enumerate(zip(subjects, bounds[:-1], bounds[1:], strict=True)):
-        # Whoever came after the model may score below 0, which no bound here allows for; nor are there many of them.
-        if not is_sure[place] or len(pool.loaded.newcomers.rows.ordinals):
-            lists.append(_one_by_one(pool, subject))
-            continue
-        nominated = places[low:high], products[low:high]
-        if pool.loaded.has_neighbours:
-            lists.append(_raised(pool, subject, *nominated, lengths[place] * thresholds[place]))
-        else:
-            lists.append(_settled(pool, subject, nominated[0], _summed(pool, *nominated)))
-    return lists
-
-
-def _products(
-    pool: _Pool, vectors: Mapping[str, npt.NDArray[np.float64]], owners: npt.NDArray[np.intp], places: Places
-) -> Scores:
-    """The dense terms of each (subject, item), bit for bit as `scoring.score` sums them."""
-    found = np.zeros(len(owners))
-    for name, factors in pool.factors.items():
-        for start in range(0, len(owners), CHUNK_ROWS):
-            chunk = slice(start, start + CHUNK_ROWS)
-            rows = factors[places[chunk]].astype(np.float64)
-            rows *= vectors[name][owners[chunk]]
-            found[chunk] += rows.sum(axis=1)
+    """Of subjects with a vector: the best of everything, so many more as the subject must not see."""
+    newcomers = pool.loaded.newcomers.rows
+    lists = [
+        (pool.loaded.terms_of(subject.interest, newcomers), pool.k + len(subject.excluded)) for subject in subjects
+    ]
+    found = []
+    for subject, (ordinals, scores) in zip(subjects, best_of_each(lists, pool.ordinals, pool), strict=True):
+        places = np.searchsorted(pool.ordinals, ordinals)
+        if len(subject.excluded):
+            kept = ~np.isin(places, subject.excluded)
+            places, scores = places[kept], scores[kept]
+        found.append(SubjectList(subject.id, pool.ids[places[: pool.k]].tolist(), scores[: pool.k]))
     return found
-
-
-def _summed(pool: _Pool, places: Places, values: Scores) -> Scores:
-    """The sums of what comes before the prior, and the prior."""
-    return values + (0.0 if pool.prior is None else pool.prior[places])
-
-
-def _raised(pool: _Pool, subject: _Subject, places: Places, products: Scores, threshold: float) -> SubjectList:
-    """Of nominees and of the items that neighbours add to.
-
-    Whoever was not nominated scores below `threshold` without its neighbours, so with them below threshold + added. Of
-    these items the largest are scored first: with the nominees they show what the k-th best score is at least, and only
-    whoever may still reach that is scored as well.
-    """
-    term = neighbour_term(subject.interest, pool.loaded.side, pool.loaded.neighbour_weight)
-    near = np.searchsorted(pool.ordinals, term.ordinals)
-    inside = near < len(pool.ordinals)
-    inside[inside] = pool.ordinals[near[inside]] == term.ordinals[inside]
-    near, added = near[inside], term.values[inside]
-    wanted = pool.k + len(subject.excluded)
-    of_nominees = np.zeros(len(places))
-    if len(near):
-        at = np.minimum(np.searchsorted(near, places), len(near) - 1)
-        of_nominees = np.where(near[at] == places, added[at], 0.0)
-    scores = _summed(pool, places, products + of_nominees)
-    rest = np.flatnonzero(~np.isin(near, places))
-    rest = rest[np.argsort(-added[rest], kind="stable")]
-    for part in (rest[:wanted], rest[wanted:]):
-        if len(scores) >= wanted:
-            least = np.partition(scores, len(scores) - wanted)[len(scores) - wanted]
-            part = part[threshold + added[part] >= least - ROUNDING * abs(least)]
-        found = _products(pool, pool.vectors_of([subject]), np.zeros(len(part), dtype=np.intp), near[part])
-        places = np.concatenate([places, near[part]])
-        scores = np.concatenate([scores, _summed(pool, near[part], found + added[part])])
-    return _settled(pool, subject, places, scores)
-
-
-def _guess_thresholds(
-    sampled: npt.NDArray[np.float32], wanted: npt.NDArray[np.intp], population: int
-) -> npt.NDArray[np.float64]:
-    """A score per subject that at least `wanted` items surely (all sampled) or very likely reach."""
-    size = sampled.shape[1]
-    expected = wanted * (size / population)
-    ranks = np.ceil(expected + (0 if size == population else 1) * (3 * np.sqrt(expected) + 3)).astype(np.intp)
-    ranks = np.minimum(np.maximum(ranks, 1), size)
-    thresholds = np.empty(len(wanted))
-    for rank in np.unique(ranks).tolist():
-        of_rank = np.flatnonzero(ranks == rank)
-        thresholds[of_rank] = np.partition(sampled[of_rank], size - rank, axis=1)[:, size - rank]
-    return thresholds
-
-
-def _nominees(
-    factors: Factors, units: npt.NDArray[np.float32], least: npt.NDArray[np.float32]
-) -> tuple[Places, Places, npt.NDArray[np.float32]]:
-    """Every (subject, item) approximated at `least` of the subject or above, by subject: owners, places, products."""
-    owners, places, rough = [], [], []
-    products = np.empty((len(units), TILE), dtype=np.float32)
-    for start in range(0, len(factors), TILE):
-        tile = factors[start : start + TILE]
-        scores = products if len(tile) == TILE else np.empty((len(units), len(tile)), dtype=np.float32)
-        np.matmul(units, tile.T, out=scores)
-        found = np.flatnonzero(scores >= least[:, None])
-        owner, place = np.divmod(found, len(tile))
-        owners.append(owner)
-        places.append(place + start)
-        rough.append(scores.ravel()[found])
-    owner = np.concatenate(owners)
-    order = np.argsort(owner, kind="stable")
-    return owner[order], np.concatenate(places)[order], np.concatenate(rough)[order]
-
-
-def _settled(pool: _Pool, subject: _Subject, places: Places, scores: Scores) -> SubjectList:
-    """The nominees in order, without the excluded."""
-    if len(subject.excluded):
-        kept = ~np.isin(places, subject.excluded)
-        places, scores = places[kept], scores[kept]
-    order = np.lexsort((pool.id_keys[places], -scores))[: pool.k]
-    return SubjectList(subject.id, pool.ids[places[order]].tolist(), scores[order])
-
-
-def _one_by_one(pool: _Pool, subject: _Subject) -> SubjectList:
-    terms = pool.loaded.terms_of(subject.interest, pool.loaded.newcomers.rows)
-    ordinals, scores = best(terms, np.delete(pool.ordinals, subject.excluded), pool.k, pool.mirror)
-    return SubjectList(subject.id, pool.ids[np.searchsorted(pool.ordinals, ordinals)].tolist(), scores)

@@ -3,7 +3,7 @@
 What they are for, and why what they find is exact, is said where they are called: coarse, scoring, retrieval.
 """
 
-# What numba compiles it gives types to itself.
+# What numba compiles it gives types to itself, and the first argument of an intrinsic is the compiler.
 # mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators
 
 from __future__ import annotations
@@ -19,22 +19,24 @@ from recommender.compiled import compiled
 
 CHUNK: Final = 512  # rows whose sums stay in the first-level cache while terms are added to them
 WIDEST: Final = 128  # columns of `exact_products`; NumPy sums more of them in halves
-FEWEST_KEPT: Final = 2048  # places for nominees before they are thinned for the first time
+FEWEST_KEPT: Final = 4096  # places for nominees before they are thinned for the first time
 AHEAD: Final = 16  # rows that are fetched before their turn: no processor foresees a filter
+GROUP: Final = 16  # lists whose scores are looked at together
+LINE: Final = 64  # bytes of a cache line
 FLOAT64_SLACK: Final = 2.0**-46  # of each part of a sum: swallows what float64 loses in any order of summing them
 
 
 @intrinsic
-def _fetch(_context, array, place):
-    """Have the cache line of a place of the first axis brought in; nobody waits for it."""
+def _fetch(_context, array, place, offset):
+    """Have a cache line brought in, some bytes behind the begin of a place of the first axis; nobody waits for it."""
 
     def generated(context, builder, signature, arguments):
-        of_array, of_place = signature.args
+        of_array, of_place, of_offset = signature.args
         given = context.make_array(of_array)(context, builder, arguments[0])
         at = context.cast(builder, arguments[1], of_place, numba.types.intp)
-        address = builder.add(
-            builder.ptrtoint(given.data, ir.IntType(64)), builder.mul(builder.extract_value(given.strides, 0), at)
-        )
+        behind = context.cast(builder, arguments[2], of_offset, numba.types.intp)
+        begin = builder.add(builder.ptrtoint(given.data, ir.IntType(64)), behind)
+        address = builder.add(begin, builder.mul(builder.extract_value(given.strides, 0), at))
         byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
         prefetch = builder.module.declare_intrinsic(
             "llvm.prefetch", [byte], ir.FunctionType(ir.VoidType(), [byte, number, number, number])
@@ -42,7 +44,7 @@ def _fetch(_context, array, place):
         builder.call(prefetch, [builder.inttoptr(address, byte), number(0), number(3), number(1)])
         return context.get_dummy_value()
 
-    return numba.types.void(array, place), generated
+    return numba.types.void(array, place, offset), generated
 
 
 @compiled()
@@ -92,20 +94,26 @@ def measure(factors, codes, scales):
 @compiled()
 def _rows(row_of, ordinals, start, stop, rows):
     """Row of each ordinal from start to stop, -1 without one."""
+    known = len(row_of)
     for i in range(stop - start):
         ordinal = ordinals[start + i]
-        rows[i] = row_of[ordinal] if ordinal < len(row_of) else -1
+        if start + i + AHEAD < stop:
+            _fetch(row_of, ordinals[start + i + AHEAD], 0)  # type: ignore[call-arg]
+        rows[i] = row_of[ordinal] if ordinal < known else -1
 
 
 @compiled()
 def _add_products(rows, count, codes, scales, query, step, error, values, errors):
     """Add each row's rough product with the query to its value, and how far off that may be to its error."""
     width = codes.shape[1]
+    if width == 0:
+        return
     for i in range(count):
         row = rows[i]
         if i + AHEAD < count:
-            _fetch(codes, rows[i + AHEAD])  # type: ignore[call-arg]  # its first argument is the compiler
-            _fetch(scales, rows[i + AHEAD])
+            for line in range(0, width, LINE):
+                _fetch(codes, rows[i + AHEAD], line)  # type: ignore[call-arg]
+            _fetch(scales, rows[i + AHEAD], 0)  # type: ignore[call-arg]
         if row < 0:
             continue
         dot = np.int32(0)
@@ -121,6 +129,8 @@ def _add_products(rows, count, codes, scales, query, step, error, values, errors
 def _add_bias(rows, count, bias, values, errors):
     for i in range(count):
         row = rows[i]
+        if i + AHEAD < count:
+            _fetch(bias, rows[i + AHEAD], 0)  # type: ignore[call-arg]
         if row >= 0:
             values[i] += bias[row]
             errors[i] += abs(bias[row]) * FLOAT64_SLACK
@@ -149,15 +159,17 @@ def _add_sparse(ordinals, start, stop, sparse, added, place, values, errors):
 @compiled()
 def _add_up(ordinals, start, stop, tables, bias_rows, bias, sparse, added, place, rows, values, errors):
     count = stop - start
-    row_ofs, codes, scales, queries, steps, coarseness = tables
+    row_ofs, again, codes, scales, queries, steps, coarseness = tables
     for i in range(count):
         values[i] = 0.0
         errors[i] = 0.0
     for t in range(len(codes)):
-        _rows(row_ofs[t], ordinals, start, stop, rows)
+        if not again[t]:
+            _rows(row_ofs[t], ordinals, start, stop, rows)
         _add_products(rows, count, codes[t], scales[t], queries[t], steps[t], coarseness[t], values, errors)
     if len(bias):
-        _rows(bias_rows, ordinals, start, stop, rows)
+        if not again[-1]:
+            _rows(bias_rows, ordinals, start, stop, rows)
         _add_bias(rows, count, bias, values, errors)
     return _add_sparse(ordinals, start, stop, sparse, added, place, values, errors)
 
@@ -230,7 +242,8 @@ def exact_products(rows, factors, vector, values):
     for i in range(len(rows)):
         row = rows[i]
         if i + AHEAD < len(rows):
-            _fetch(factors, max(rows[i + AHEAD], 0))  # type: ignore[call-arg]  # its first argument is the compiler
+            for line in range(0, 4 * width, LINE):
+                _fetch(factors, rows[i + AHEAD], line)  # type: ignore[call-arg]
         total = 0.0
         if row >= 0:
             if whole:
@@ -274,3 +287,57 @@ def _grown(values, size, room):
     grown = np.empty(room, values.dtype)
     grown[:size] = values[:size]
     return grown
+
+
+@compiled()
+def sift(scores, first, bias_rows, bias, lengths, margins, lost, ks, places, values, sizes, least, bars):
+    """Add what may be among the best of each list to its nominees: of a tile of rough scores, (items, groups, GROUP) float32.
+
+    Lists come in groups of GROUP; the bars of those that there are not are infinite.
+
+    An item is worth lengths[list] · score + bias, which is off by at most half of the margin. first: place of the first
+    item. least: the k-th largest worth so far, less the margin; bars: what a score must reach for that beside a
+    bias of 0, in float32 and rounded down. sizes of -1 mark a list whose nominees are too many to be kept.
+    """
+    count, groups, _ = scores.shape
+    inverse = np.zeros((groups, GROUP), np.float32)
+    for at in range(len(lengths)):
+        inverse[at // GROUP, at % GROUP] = 1.0 / lengths[at]
+    for i in range(count):
+        added = 0.0
+        if len(bias) and bias_rows[i] >= 0:
+            added = bias[bias_rows[i]]
+        narrow = np.float32(added)
+        for group in range(groups):
+            reaching = np.int32(0)
+            for j in range(GROUP):
+                reaching += np.int32(scores[i, group, j] >= bars[group, j] - narrow * inverse[group, j])
+            if reaching == 0:
+                continue
+            for j in range(GROUP):
+                if not scores[i, group, j] >= bars[group, j] - narrow * inverse[group, j]:
+                    continue
+                at = group * GROUP + j
+                worth = lengths[at] * np.float64(scores[i, group, j]) + added
+                if worth < least[at]:
+                    continue
+                size = sizes[at]
+                places[at, size] = first + i
+                values[at, size] = worth
+                sizes[at] = size + 1
+                if size + 1 == places.shape[1]:
+                    bars[group, j] = _raised_bar(at, lengths, margins, lost, ks, places, values, sizes, least)
+
+
+@compiled()
+def _raised_bar(at, lengths, margins, lost, ks, places, values, sizes, least):
+    """Thin the nominees of a list; its new bar. One that stays full of ties is given up."""
+    size = sizes[at]
+    worst = _kth(values[at, :size], ks[at]) - margins[at]
+    kept = _thin(places[at], values[at], values[at], size, worst)
+    least[at] = worst
+    sizes[at] = kept
+    if 2 * kept > places.shape[1]:
+        sizes[at] = -1
+        return np.inf
+    return (worst - 1e-6 * abs(worst)) / lengths[at] - lost[at]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -181,6 +181,11 @@ class Side:
         return lengths
 
     @cached_property
+    def longest(self) -> float:
+        """Length of the longest row."""
+        return float(self.norms.max(initial=0.0))
+
+    @cached_property
     def row_of(self) -> npt.NDArray[np.int32]:
         """Row by ordinal, -1 where there is none, as far as the last ordinal that has one."""
         size = int(self.ordinals[-1]) + 1 if len(self.ordinals) else 0
@@ -210,6 +215,17 @@ class Side:
         inside = ordinals < len(table)
         found[inside] = table[ordinals[inside]]
         return found
+
+
+def share_rows(sides: Iterable[Side]) -> None:
+    """Let sides that have rows for the same ordinals look them up in one table: once for all of them."""
+    known: list[Side] = []
+    for side in sides:
+        same = next((one for one in known if np.array_equal(one.ordinals, side.ordinals)), None)
+        if same is None:
+            known.append(side)
+        else:
+            side.__dict__["row_of"] = same.row_of  # as a cached property that was asked for
 
 
 @dataclass(frozen=True, eq=False)

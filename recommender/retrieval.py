@@ -5,6 +5,7 @@ Why exact and by which arithmetic: docs/decisions/0005-exact-retrieval.md.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -14,6 +15,7 @@ from pyroaring import BitMap
 
 from recommender.model import Ordinals
 from recommender.scoring import Scores, Terms, approximate, nominate, score
+from recommender.shared_pass import nominate_each
 
 # Below this many candidates scoring all of them in float64 is as fast as nominating first.
 FEW: Final = 256
@@ -86,6 +88,17 @@ def best(
     """The best k of the candidates behind `after`, and their scores: what sorting all of them would give."""
     nominees, scores = shortlist(terms, candidates, k, None if after is None else after.score)
     return settle(nominees, scores, k, ids, after)
+
+
+def best_of_each(
+    lists: Sequence[tuple[Terms, int]], candidates: Ordinals, ids: IdOrder
+) -> list[tuple[Ordinals, Scores]]:
+    """The best k of the same candidates by the terms of each list, see `best`: the rows are read once for all lists."""
+    found = nominate_each(lists, candidates)
+    return [
+        best(terms, candidates if nominees is None else nominees, k, ids)
+        for (terms, k), nominees in zip(lists, found, strict=True)
+    ]
 
 
 def rank_of(terms: Terms, candidates: Ordinals, ordinal: int, ids: IdOrder) -> int:

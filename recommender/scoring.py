@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -20,8 +21,8 @@ CHUNK_ROWS: Final = 4096  # 64 factors in float64 are 2 MB then: stays in the se
 FLOAT32_UNIT: Final = 2.0**-24  # unit roundoff of float32
 FLOAT32_TINY: Final = 2.0**-120  # above what underflow can lose in one product of scaled vectors
 
-_NO_ROWS, _NO_CODES = fixed(np.empty(0, np.int32)), fixed(np.empty((0, 0), np.int8))
-_NO_SCALES, _NO_QUERY = fixed(np.empty(0, np.float32)), fixed(np.empty(0, np.int16))
+_NO_CODES, _NO_SCALES = fixed(np.empty((0, 0), np.int8)), fixed(np.empty(0, np.float32))
+_NO_QUERY = fixed(np.empty(0, np.int16))
 _NO_ORDINALS, _NO_VALUES = np.empty(0, np.uint32), np.empty(0)
 
 
@@ -124,20 +125,31 @@ def approximation(terms: Terms) -> Approximation:
         if coarse is None:
             coarse = side.coarse if term.scale is None else side.coarse.scaled(term.scale, side.norms)
         query = coarse_query(term.vector, coarse)
-        rows = (fixed(side.row_of), fixed(coarse.codes), fixed(coarse.scales))
-        tables.append((*rows, fixed(query.codes), query.step, query.coarseness))
+        tables.append(
+            (side, fixed(coarse.codes), fixed(coarse.scales), fixed(query.codes), query.step, query.coarseness)
+        )
         floor += query.floor
     if not tables:  # one table without rows: kernels are compiled for each number of them, from one on
-        tables.append((_NO_ROWS, _NO_CODES, _NO_SCALES, _NO_QUERY, 0.0, 0.0))
-    row_ofs, codes, scales, queries, steps, coarseness = zip(*tables, strict=True)
+        tables.append((terms.side, _NO_CODES, _NO_SCALES, _NO_QUERY, 0.0, 0.0))
+    sides, codes, scales, queries, steps, coarseness = zip(*tables, strict=True)
+    row_ofs = [side.row_of for side in (*sides, terms.side)]
+    again = [False] + [this is before for before, this in pairwise(row_ofs)]  # rows that are known already
     bias = _NO_VALUES if not terms.bias or not len(terms.side.ordinals) else terms.bias[0].values
     if len(bias):
         for more in terms.bias[1:]:
             bias = bias + more.values
     sparse, added = _one_sparse(terms.sparse)
     return Approximation(
-        (row_ofs, codes, scales, queries, np.array(steps), np.array(coarseness)),
-        fixed(terms.side.row_of),
+        (
+            tuple(map(fixed, row_ofs[:-1])),
+            np.array(again),
+            codes,
+            scales,
+            queries,
+            np.array(steps),
+            np.array(coarseness),
+        ),
+        fixed(row_ofs[-1]),
         fixed(bias),
         fixed(sparse),
         fixed(added),

@@ -17,7 +17,7 @@ from recommender.content import popularity_bias
 from recommender.documents import Kind
 from recommender.errors import CursorExpiredError, ModelRefusedError, NoModelError
 from recommender.interest import MUTUAL_WEIGHT, Interest
-from recommender.model import Model, Side
+from recommender.model import Model, Side, share_rows
 from recommender.neighbours import neighbour_term
 from recommender.newcomers import Newcomers, NewRows
 from recommender.nomination import joined, rows_for
@@ -148,6 +148,7 @@ class LoadedSide:
         """Compute what requests will want, so that none of them waits for it."""
         _ = (self.side.gram, self.inverse_norms, self.popularity, self.prior, self.popular_from, self.cosines)
         tables = list(self.tables.items())
+        share_rows([self.side, *self.tables.values()])
         products = [Dense(name, np.ones(side.factors.shape[1]), side=side) for name, side in tables]
         for count in range(1, len(products) + 1):  # loops are compiled for each number of products
             terms = Terms(self.side, dense=tuple(products[:count]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recommender import batch
+from recommender import batch, shared_pass
 from recommender.batch import SubjectList, lists_for_everyone
 from recommender.documents import JobStatus, Kind, Talent
 from recommender.eligibility import Exclude
@@ -118,12 +118,11 @@ async def test_what_rules_exclude_is_left_out_as_it_is_in_serving(kind: Kind, mo
 
 @pytest.mark.parametrize("neighbours", [0.0, 1e-3, 3.0])
 @pytest.mark.parametrize("shape", ["gauss", "copies", "equal", "spike"])
-async def test_a_threshold_guessed_from_a_sample_never_costs_an_item(
+async def test_subjects_that_share_a_pass_get_what_they_are_served(
     shape: str, neighbours: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All-equal scores crowd in at the threshold; spikes between the sampled items make it too low or too high."""
-    monkeypatch.setattr(batch, "SAMPLED", 64)
-    monkeypatch.setattr(batch, "TILE", 100)
+    """All-equal scores crowd in at the threshold, and spikes come late or early."""
+    monkeypatch.setattr(shared_pass, "TILE", 100)
     rng = np.random.default_rng(6)
     jobs, base = 2_000, model(talents=5, jobs=2_000)
     factors = rng.standard_normal((jobs, 8)).astype(np.float32)
@@ -131,7 +130,7 @@ async def test_a_threshold_guessed_from_a_sample_never_costs_an_item(
         factors = factors[rng.integers(0, 4, jobs)]
     elif shape == "equal":
         factors[:] = factors[0]
-    elif shape == "spike":  # every sampled item scores above all others
+    elif shape == "spike":
         factors = np.ones((jobs, 8), dtype=np.float32) * 0.01
         factors[:: jobs // 64] = 1.0
         factors[::31] += rng.random((len(factors[::31]), 8)).astype(np.float32)

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recommender.model import Ordinals, Side
-from recommender.retrieval import After, best, rank_of, shortlist
+from recommender.retrieval import After, best, best_of_each, rank_of, shortlist
 from recommender.scoring import Bias, Dense, Sparse, Terms, approximate, contributions, score
+from recommender.shared_pass import nominate_each
 
 
 class Names:
@@ -196,3 +197,49 @@ def test_a_model_without_rows_lists_everything_by_id() -> None:
     terms = Terms(side_of(np.empty((0, 2))), dense=(Dense("d", np.ones(2)),), bias=(Bias("b", np.empty(0)),))
     candidates = np.arange(1, 1001, dtype=np.uint32)
     assert listed(terms, candidates, 1000) == brute_force(terms, candidates)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["gauss", "copies", "near", "zeros", "long"]), st.integers(1, 300))
+def test_lists_that_share_a_pass_are_those_that_each_gets_alone(seed: int, kind: str, k: int) -> None:
+    """Two tables of unlike rows, sparse values of both signs, silent vectors, and items without any row."""
+    rng = np.random.default_rng(seed)
+    rows, lists = 6_000, int(rng.integers(2, 7))
+    factors = rng.standard_normal((rows, 8))
+    if kind == "copies":
+        factors = factors[rng.integers(0, 3, rows)]
+    elif kind == "near":
+        factors = np.float32(1) + rng.integers(0, 3, (rows, 8)) * np.float32(2**-23)
+    elif kind == "zeros":
+        factors *= 0
+    elif kind == "long":
+        factors[0] *= 1e32
+    universe = np.arange(1, 2 * rows, dtype=np.uint32)
+    first = side_of(factors, np.sort(rng.choice(universe, rows, replace=False)))
+    second = side_of(rng.standard_normal((rows // 2, 5)), np.sort(rng.choice(universe, rows // 2, replace=False)))
+    bias = (Bias("b", rng.random(rows) / 4),) if rng.random() < 0.5 else ()
+    candidates = universe[rng.random(len(universe)) < rng.choice([0.4, 0.9, 1.0])]
+    asked = []
+    for _ in range(lists):
+        picks = np.sort(rng.choice(universe, 40, replace=False))
+        dense = (
+            Dense("d", rng.standard_normal(8) * (rng.random() < 0.9)),
+            Dense("e", rng.standard_normal(5), side=second),
+        )
+        sparse = (Sparse("s", picks, rng.standard_normal(40) * rng.choice([0.0, 1.0, 9.0])),)
+        asked.append((Terms(first, dense=dense, sparse=sparse, bias=bias), k))
+    alone = [best(terms, candidates, k, NAMES) for terms, k in asked]
+    together = best_of_each(asked, candidates, NAMES)
+    assert [(found.tolist(), scores.tolist()) for found, scores in together] == [
+        (found.tolist(), scores.tolist()) for found, scores in alone
+    ]
+
+
+def test_many_lists_are_nominated_for_in_one_pass() -> None:
+    rng = np.random.default_rng(5)
+    side = side_of(rng.standard_normal((20_000, 16)))
+    asked = [(Terms(side, dense=(Dense("d", rng.standard_normal(16)),)), 100) for _ in range(8)]
+    found = nominate_each(asked, side.ordinals)
+    assert [100 <= len(nominees) <= 110 for nominees in found if nominees is not None] == [True] * 8
+    alike = Terms(side, dense=(Dense("d", np.ones(16), scale=np.ones(20_000)),))
+    assert [one is None for one in nominate_each([*asked, (alike, 100)], side.ordinals)] == [False] * 8 + [True]
