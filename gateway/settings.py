@@ -262,6 +262,12 @@ class Settings(BaseSettings):
         description="How long an answer may wait for what it asks. What has not answered by then is done without, "
         "where that can be (docs/operating.md). A caller may ask for less by the header `Tandem-Timeout-Ms`.",
     )
+    rate_limits: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="What the callers of a role may spend in a minute, in the cost of `rateLimit { cost }`: such as "
+        "`talent=20000,client=50000,service=2000000`. Each subject has its own; more is answered 429 `THROTTLED`. Counted "
+        "in the Redis of `TANDEM_CACHE_URL`, else by each process for its share. Unset: nothing is limited.",
+    )
     max_in_flight: int = Field(
         128,
         ge=0,
@@ -375,10 +381,18 @@ class Settings(BaseSettings):
         # Out of a file it ends in a line break, which no header can carry; and nobody could send a blank one.
         return value.strip() or None if isinstance(value, str) else value
 
-    @field_validator("cors_origins", "public_attributes", mode="before")
+    @field_validator("cors_origins", "public_attributes", "rate_limits", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("rate_limits")
+    @classmethod
+    def _check_rates(cls, rates: tuple[str, ...]) -> tuple[str, ...]:
+        for rate in rates:
+            if not re.fullmatch(r"(talent|client|service|engineer|admin)=[1-9][0-9]{0,11}", rate):
+                raise _wrong("roles and costs such as talent=20000,service=2000000, with a role of docs/security.md")
+        return rates
 
     @field_validator("cors_origins")
     @classmethod
@@ -442,6 +456,11 @@ class Settings(BaseSettings):
         """The file of the keys; None when they are fetched, or there are none."""
         url = self.jwks_url
         return path_from_url(url) if url is not None and urlsplit(url).scheme == "file" else None
+
+    @property
+    def rate_by_role(self) -> dict[str, int]:
+        """What each subject of a role may spend in a minute."""
+        return {role: int(cost) for role, _, cost in (rate.partition("=") for rate in self.rate_limits)}
 
     @property
     def catalogue_elasticsearch_url(self) -> str | None:

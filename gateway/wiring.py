@@ -112,6 +112,7 @@ def guarded(stores: Stores) -> Guarded:
     from gateway.resilience.admission import Admission
     from gateway.resilience.guards import Guards
     from gateway.resilience.loop_lag import LoopLag
+    from gateway.resilience.rate_limit import RateLimit
 
     settings, lag = stores.settings, LoopLag()
     guards: list[Guard] = []
@@ -134,7 +135,10 @@ def guarded(stores: Stores) -> Guarded:
         cache = GuardedCache(cache, lag)
         guards.append(cache.guard)
     admission = Admission(settings.max_in_flight) if settings.max_in_flight else None
-    return Guarded(catalogue, events, cache, Guards(settings.deadline_ms / 1_000, lag, tuple(guards), admission))
+    shared = cache if settings.cache_redis_url is not None else None
+    rates = settings.rate_by_role
+    limit = RateLimit(rates, shared, sharers=settings.workers) if rates else None
+    return Guarded(catalogue, events, cache, Guards(settings.deadline_ms / 1_000, lag, tuple(guards), admission, limit))
 
 
 def open_vectors(

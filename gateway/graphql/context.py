@@ -13,6 +13,7 @@ from gateway.graphql.loaders import Loaders
 from gateway.graphql.services import Services
 from gateway.graphql.sight import check_attributes, narrowed
 from gateway.graphql.viewer import Viewer
+from gateway.resilience.rate_limit import Allowance, ThrottledError
 from recommender.degradation import CURRENT
 from recommender.documents import Kind
 from recommender.filters import Filter
@@ -25,6 +26,7 @@ class Context:
 
     requested_cost: see cost.py; known once the operation is valid. compiled: see executor.py; None to do without.
     reads_parts: whether the answer may come in parts, for @defer. most_s: how long its caller waits for the answer.
+    allowance: what is left to the viewer, where there is a limit.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Context:
         self.requested_cost = 0
         self.compiled: Compiled | None = None
         self.most_s = most_s
+        self.allowance: Allowance | None = None
         self.now_ms = services.clock_ms()
         self.loaders = Loaders(services, viewer, self.now_ms)
 
@@ -66,6 +69,16 @@ class Context:
         """Raise ForbiddenError for an attribute whose values the viewer is not shown. kind: of what is counted."""
         if not (self.viewer.may_all or (kind is Kind.JOB and self.viewer.client_id is not None)):
             check_attributes(attributes, self.services.public_attributes)
+
+    async def spend(self) -> None:
+        """Spend the operation's cost, where that is limited. Raises ThrottledError."""
+        limit = self.services.guards.rate_limit
+        if limit is not None:
+            try:
+                self.allowance = await limit.spend(self.viewer.roles, self.viewer.subject, self.requested_cost)
+            except ThrottledError as error:
+                self.allowance = error.allowance
+                raise
 
     def forget_loaded(self) -> None:
         """Start with fresh loaders, now: what a mutation or a subscription tells must show what was written."""

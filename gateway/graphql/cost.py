@@ -31,6 +31,7 @@ from graphql.utilities import value_from_ast_untyped
 
 from gateway.graphql.errors import request_error
 from gateway.graphql.inputs import MAX_PAGE
+from gateway.resilience.rate_limit import Allowance
 from recommender.search import FacetField
 
 DEEPEST_LIST = 4  # steps into a variable, of which none is checked yet: the lists of an input lie within
@@ -65,13 +66,18 @@ def actual_cost(data: object) -> int:
     return 0
 
 
-def cost_report(requested: int, actual: int) -> dict[str, Any]:
-    """`extensions.cost`. Nobody's requests are counted yet, so there is no state of a limit to tell."""
+def cost_report(requested: int, actual: int, allowance: Allowance | None = None) -> dict[str, Any]:
+    """`extensions.cost`. allowance: of the caller, where there is a limit."""
+    status = allowance and {
+        "maximumAvailable": allowance.limit,
+        "currentlyAvailable": allowance.remaining,
+        "restoreRate": allowance.limit / 60,  # in a second
+    }
     return {
         "requestedQueryCost": requested,
         "actualQueryCost": min(actual, requested),  # introspection is in neither
         "maximumQueryCost": MAX_OBJECTS,
-        "throttleStatus": None,
+        "throttleStatus": status,
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,7 @@ from gateway.graphql.cost import requested_cost, too_large
 from gateway.graphql.errors import request_error
 from gateway.graphql.executor import Compiled
 from gateway.graphql.incremental import undeferred
+from gateway.resilience.rate_limit import ThrottledError
 
 MAX_ERRORS = 10  # of a validation: each costs a search for what may have been meant
 CACHED_DOCUMENTS = 256
@@ -154,7 +155,13 @@ class DocumentStage(SchemaExtension):
         self._document = take_document(self.execution_context)
         yield
 
-    def on_validate(self) -> Iterator[None]:
+    async def on_validate(self) -> AsyncIterator[None]:
         """See check_document."""
-        check_document(self.execution_context, self._document)
+        asked = self.execution_context
+        check_document(asked, self._document)
+        if not asked.pre_execution_errors:
+            try:
+                await asked.context.spend()
+            except ThrottledError as error:
+                asked.pre_execution_errors = [GraphQLError(str(error), original_error=error)]
         yield

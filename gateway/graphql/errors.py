@@ -10,6 +10,7 @@ import structlog
 from graphql import GraphQLError, GraphQLSyntaxError
 from graphql.language import ValueNode, VariableNode
 
+from gateway.resilience.rate_limit import ThrottledError
 from recommender.errors import (
     BadInputError,
     ConflictError,
@@ -41,6 +42,7 @@ class ForbiddenError(TandemError):
     """The viewer may not do this. The text names the setting that opens it."""
 
 
+THROTTLED = "THROTTLED"
 # Looked up along the class's bases, so that a subclass without a row of its own has its base's code.
 CODES: dict[type[Exception], str] = {
     WrongIdKindError: "WRONG_ID_KIND",
@@ -50,6 +52,7 @@ CODES: dict[type[Exception], str] = {
     NoModelError: "NO_MODEL",
     ModelRefusedError: "NO_MODEL",
     UnavailableError: "UNAVAILABLE",
+    ThrottledError: THROTTLED,
     UnauthenticatedError: "UNAUTHENTICATED",
     ForbiddenError: "FORBIDDEN",
 }

@@ -68,7 +68,7 @@ class ViewerType:
 
 @strawberry.type(
     description="What may be asked, e.g. `{ cost: 341, limit: null }`. Each operation is held to `maximumCost`; "
-    "how many are sent is not limited yet, so what tells of such a limit is null."
+    "the rest is of what may be spent in a minute, and null where nothing limits that."
 )
 class RateLimit:
     """The cost of the operation that asks, see cost.py."""
@@ -130,8 +130,15 @@ class Query:
         directives=NULL_ONLY_ON_ERROR,
     )
     def rate_limit(self, info: Info) -> RateLimit | None:
+        cost, allowance = info.context.requested_cost, info.context.allowance
+        if allowance is None:
+            return RateLimit(cost=cost, maximum_cost=MAX_OBJECTS, limit=None, remaining=None, reset_at=None)
         return RateLimit(
-            cost=info.context.requested_cost, maximum_cost=MAX_OBJECTS, limit=None, remaining=None, reset_at=None
+            cost=cost,
+            maximum_cost=MAX_OBJECTS,
+            limit=allowance.limit,
+            remaining=allowance.remaining,
+            reset_at=DateTime(info.context.services.clock_ms() + round(1_000 * allowance.full_s)),
         )
 
     @strawberry.field(description="A talent by the marketplace's own id; null for an unknown one, e.g. a mistyped one.")

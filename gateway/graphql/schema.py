@@ -69,6 +69,7 @@ class TandemSchema(strawberry.Schema):
             check_document(asked, document)
             if asked.pre_execution_errors:
                 return PreExecutionError(data=None, errors=asked.pre_execution_errors)
+            await asked.context.spend()
             result = await self._executed(asked)
         except (CannotGetOperationTypeError, InvalidOperationTypeError):
             raise

@@ -33,7 +33,7 @@ from gateway.graphql.consistency import reach
 from gateway.graphql.context import Context
 from gateway.graphql.cost import actual_cost, cost_report
 from gateway.graphql.cursors import decode_token
-from gateway.graphql.errors import INTERNAL, log_unavailable, log_unexpected, request_error
+from gateway.graphql.errors import INTERNAL, THROTTLED, log_unavailable, log_unexpected, request_error
 from gateway.graphql.incremental import Parts
 from gateway.graphql.persisted import NOT_FOUND, Operation, OperationRequest, PersistedOperations
 from gateway.graphql.results import finished, finished_stream, no_such_operation
@@ -46,6 +46,7 @@ from gateway.http.observation import ObservedOperation
 from gateway.http.problem import JSON, HttpProblem, json_response, problem_response
 from gateway.http.request_body import checked_requests, sent
 from gateway.http.sockets import SocketContext, SocketHandler, TextSocket
+from gateway.resilience.rate_limit import wait
 from recommender.errors import BadInputError, UnavailableError
 
 CONSISTENCY_TOKEN = "tandem-consistency-token"  # noqa: S105 — a header's name
@@ -287,9 +288,12 @@ class GraphQLView(GraphQL[Context, None]):
             first = result.initial_result
             result = ExecutionResult(data=first.data, errors=first.errors)
         result = finished(result, context.request_id)
-        if not isinstance(result, PreExecutionError) and COST in request.headers:
-            cost = cost_report(context.requested_cost, actual_cost(result.data))
+        is_throttled = context.allowance is not None and context.allowance.wait_s > 0
+        if is_throttled or (not isinstance(result, PreExecutionError) and COST in request.headers):
+            cost = cost_report(context.requested_cost, actual_cost(result.data), context.allowance)
             result.extensions = {**(result.extensions or {}), "cost": cost}
+        if is_throttled and context.allowance is not None:
+            request.state.retry_after_seconds = wait(context.allowance)
         return result
 
     async def process_result(self, request: Request, result: ExecutionResult) -> GraphQLHTTPResponse:
@@ -301,7 +305,7 @@ class GraphQLView(GraphQL[Context, None]):
             request.state.refused_for = [error["extensions"]["code"] for error in answer["errors"]]
         else:
             answer["data"] = result.data
-            answer |= {"extensions": result.extensions} if result.extensions else {}
+        answer |= {"extensions": result.extensions} if result.extensions else {}
         if hasattr(request.state, "parts"):
             answer |= request.state.parts.opening
         return answer  # type: ignore[return-value]
@@ -310,11 +314,13 @@ class GraphQLView(GraphQL[Context, None]):
         """The HTTP answer in the negotiated type and with its status."""
         if hasattr(state, "parts"):
             return parts_response(answer, state.parts)
-        status, codes = 200, getattr(state, "refused_for", [])
+        status, codes, headers = 200, getattr(state, "refused_for", []), {}
         # Apollo's clients look for this code in an answer, and some look at no other answer than a 200.
         if state.media_type == GRAPHQL and codes and codes != [NOT_FOUND]:
             status = 400 if "GRAPHQL_PARSE_FAILED" in codes else self._refused_status
-        return json_response(answer, status=status, media_type=state.media_type)
+        if THROTTLED in codes and not isinstance(answer, list):
+            status, headers = 429, {"Retry-After": str(state.retry_after_seconds)}
+        return json_response(answer, status=status, media_type=state.media_type, headers=headers)
 
 
 def _allowed_s(request: Request) -> float:

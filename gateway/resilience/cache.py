@@ -26,6 +26,10 @@ class ServerCache(Cache, Protocol):
         """Keep the text of an operation for at most `ttl_ms`."""
         ...
 
+    async def spend(self, key: str, cost: int, limit: int) -> tuple[int, int, int]:
+        """See rate_limit.Buckets."""
+        ...
+
 
 class GuardedCache:
     """`recommender.ports.Cache` before one that may fail."""
@@ -72,3 +76,7 @@ class GuardedCache:
     async def put_text(self, digest: str, text: str, ttl_ms: int) -> None:
         """See ServerCache."""
         await self.guard.write(lambda: self._cache.put_text(digest, text, ttl_ms))
+
+    async def spend(self, key: str, cost: int, limit: int) -> tuple[int, int, int]:
+        """See rate_limit.Buckets."""
+        return await self.guard.read(lambda: self._cache.spend(key, cost, limit))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from gateway.resilience.admission import Admission
 from gateway.resilience.guard import Guard
 from gateway.resilience.loop_lag import LoopLag
+from gateway.resilience.rate_limit import RateLimit
 from recommender.degradation import CURRENT, Degradation
 
 
@@ -16,13 +17,15 @@ from recommender.degradation import CURRENT, Degradation
 class Guards:
     """Built once per process. guards: of the dependencies that may hang, which no embedded store does.
 
-    deadline_s: of a request. admission: where there is a limit of requests at once.
+    deadline_s: of a request. admission: where there is a limit of requests at once. rate_limit: where there is one of
+    what is spent.
     """
 
     deadline_s: float = math.inf
     lag: LoopLag = field(default_factory=LoopLag)
     guards: tuple[Guard, ...] = ()
     admission: Admission | None = None
+    rate_limit: RateLimit | None = None
 
     def until_s(self, most_s: float = math.inf) -> float:
         """When an answer that is begun now is to be there. most_s: what its caller allows it."""

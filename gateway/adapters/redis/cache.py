@@ -6,6 +6,7 @@ l:<model>:<history>:<digest>   a list; the digest is of subject, filter, text, o
 l:…:claim                      the process that is making it
 d:<kind>:<ordinal>             a document
 o:<digest>                     the text of an operation that clients name by its hash
+rate:<digest>                  without the catalogue: until when what a caller has spent counts
 index, sizes                   all keys by their expiry, and their bytes: so the cache keeps its bounds itself
 """
 
@@ -60,6 +61,8 @@ class RedisCache:
         self._claim = server.quick.register_script(scripts.CLAIM)
         self._release = server.quick.register_script(scripts.RELEASE)
         self._put = server.slow.register_script(scripts.PUT)
+        self._spend = server.quick.register_script(scripts.SPEND)
+        self._rates = f"{{{namespace}:cache}}:rate:"
 
     @classmethod
     def open(
@@ -168,6 +171,11 @@ class RedisCache:
     async def put_text(self, digest: str, text: str, ttl_ms: int) -> None:
         """Keep the text of an operation for at most `ttl_ms`. One round trip."""
         await self._write({f"{self._prefix}o:{digest}": text.encode()}, ttl_ms)
+
+    async def spend(self, key: str, cost: int, limit: int) -> tuple[int, int, int]:
+        """Spend a cost of `limit` a minute, or nothing; see cache_scripts.SPEND. One round trip."""
+        remaining, wait_ms, full_ms = await self._run(self._spend, [self._rates + key], [cost, limit])
+        return int(remaining), int(wait_ms), int(full_ms)
 
     def _list_keys(self, keys: Sequence[str]) -> list[str]:
         return [f"{self._prefix}l:{key}" for key in keys]

@@ -46,6 +46,25 @@ end
 return 1
 """
 
+# KEYS: of a caller. ARGV: a cost, and how much of it there may be in a minute. The key holds the time at which nothing
+# that was spent counts any more (GCRA), by this server's clock, in microseconds.
+# Returns what remains, and the milliseconds until the cost is there (0: it is spent now) and until all is.
+SPEND = """
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local cost, unit, minute = tonumber(ARGV[1]), 60000000 / tonumber(ARGV[2]), 60000000
+local kept = redis.pcall('GET', KEYS[1])
+local clear = math.max(0, ((type(kept) == 'string' and tonumber(kept)) or now) - now)
+if clear > 2 * minute then clear = 0 end
+local over = clear + cost * unit - minute
+if over > 1 then
+  return {math.max(0, math.floor((minute - clear) / unit + 0.001)), math.ceil(over / 1000), math.ceil(clear / 1000)}
+end
+clear = clear + cost * unit
+redis.call('SET', KEYS[1], string.format('%.0f', now + clear), 'PX', math.ceil(clear / 1000) + 1)
+return {math.max(0, math.floor((minute - clear) / unit + 0.001)), 0, math.ceil(clear / 1000)}
+"""
+
 # KEYS: the index, the sizes; then keys to be written. ARGV: the process, how long values are kept (ms), how many bytes
 # there may be in all; then the values.
 # The index orders all keys by when they expire; the sizes hold the bytes of each, and under '' those of all. What comes
