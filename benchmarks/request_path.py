@@ -5,7 +5,8 @@
 DATA: a directory that `tandem demo --no-serve` has built. Every way is a server of its own on loopback, asked over
 connections that stay open; rounds of all ways are interleaved, and the medians over rounds are shown. Servers: REST by
 Starlette of objects at hand, REST of the recommender's own list, Strawberry as it comes, with documents cached,
-compiled, and compiled by hash (APQ). At the end, which callbacks of the compiled one took the loop longest.
+compiled, and compiled by hash (APQ). At the end, which callbacks of the compiled one took the loop
+longest, by warm requests and by such that nothing is kept for.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import asyncio
 import hashlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -162,7 +164,7 @@ def serve(way: str, data: Path, port: int) -> None:
     if busy is not None:
         worst = sorted(busy, reverse=True)[:5]
         over = sum(ms > BUSY_MS for ms, _ in busy)
-        print(f"\n{len(busy)} callbacks of warm requests, {over} of more than {BUSY_MS:g} ms of CPU; the longest:")
+        print(f"\n{len(busy)} callbacks, {over} of more than {BUSY_MS:g} ms of CPU; the longest:")
         for ms, name in worst:
             print(f"  {ms:6.2f} ms  {name}")
 
@@ -186,10 +188,16 @@ def watched() -> list[tuple[float, str]]:
     return busy
 
 
-def request_of(way: str, talent_id: str, *, with_text: bool = False) -> bytes:
+def request_of(way: str, talent_id: str, *, with_text: bool = False, chosen: object = None) -> bytes:
+    """One over HTTP. chosen: a JobFilter."""
     body: dict[str, Any] = {"variables": {"id": talent_id}}
     if way != "persisted" or with_text:
         body["query"] = TEXT
+    if chosen is not None:
+        body["query"] = TEXT.replace("($id: ID!)", "($id: ID!, $filter: JobFilter)").replace(
+            ", first: 20", ", filter: $filter, first: 20"
+        )
+        body["variables"]["filter"] = chosen
     if way == "persisted":
         digest = hashlib.sha256(TEXT.encode()).hexdigest()
         body["extensions"] = {"persistedQuery": {"version": 1, "sha256Hash": digest}}
@@ -237,8 +245,8 @@ class Server:
         self.request = request_of(way, talent_id)
         self.costs: list[float] = []
         self.connections[0].sendall(request_of(way, talent_id, with_text=True))
-        answer = orjson.loads(answer_of(self.connections[0]))
-        assert "errors" not in answer, answer
+        self.answer = orjson.loads(answer_of(self.connections[0]))
+        assert "errors" not in self.answer, self.answer
         self.ask(50)
 
     @staticmethod
@@ -259,6 +267,11 @@ class Server:
                 connection.sendall(self.request)
             for connection in self.connections:
                 answer_of(connection)
+
+    def ask_each(self, requests: list[bytes]) -> None:
+        for request in requests:
+            self.connections[0].sendall(request)
+            assert b'"errors"' not in answer_of(self.connections[0])[:100]
 
     def measure(self, requests: int) -> None:
         before = cpu_ms(self.process.pid)
@@ -300,10 +313,28 @@ def main() -> None:
         cost = median(server.costs)
         low, high = min(server.costs), max(server.costs)
         print(f"  {way:<14} {cost:6.3f}  ({low:.3f} to {high:.3f})  {cost / least:5.1f} of {WAYS[0]}")
-    watch = Server("watched", given.data, given.talent, given.connections)
-    watch.process.send_signal(signal.SIGUSR1)
-    watch.ask(given.requests)
-    watch.end()
+    for what in ("warm requests", "misses with random filters"):
+        watch = Server("watched", given.data, given.talent, given.connections)
+        requests = [watch.request] * given.requests if what.startswith("warm") else misses(watch, given.requests)
+        watch.process.send_signal(signal.SIGUSR1)
+        print(f"\n{what}:", flush=True)
+        watch.ask_each(requests)
+        watch.end()
+
+
+def misses(server: Server, count: int) -> list[bytes]:
+    """Requests for other talents, each with a filter of its own: nothing of the answer is kept."""
+    nodes = server.answer["data"]["recommendedJobs"]["nodes"]
+    skills = sorted({skill for node in nodes for skill in node["skills"]})
+    countries = sorted({node["country"] for node in nodes if node["country"]})
+    chance = random.Random(1)  # noqa: S311
+    made = []
+    for number in range(1, count + 1):
+        wanted = {"skills": {"any": chance.sample(skills, 3)}, "countries": chance.sample(countries, 1)}
+        chosen = {name: wanted[name] for name in chance.sample(list(wanted), chance.randint(0, 2))}
+        chosen["postedWithinDays"] = chance.randint(5, 90)
+        made.append(request_of("compiled", f"tal-{number:06d}", chosen=chosen))
+    return made
 
 
 if __name__ == "__main__":

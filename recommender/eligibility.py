@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Sequence
 
-from recommender.documents import Document, Job, JobStatus, Kind, Talent
+from recommender.documents import Document, JobStatus, Kind, Talent
 from recommender.events import RULES, Event, EventType, in_force
 from recommender.query import Blocker
 
@@ -62,11 +62,8 @@ def pair_blocker(pair: Iterable[Event], item_kind: Kind) -> Blocker | None:
 
 def document_blocker(item: Document, as_of_ms: int) -> Blocker | None:
     """What keeps a document out of every list: a job that is not OPEN or has expired, a talent who is unavailable."""
-    match item:
-        case Job(status=status) if status is not JobStatus.OPEN:
-            return Blocker.CLOSED
-        case Job(expires_at_ms=int(expires)) if expires <= as_of_ms:
-            return Blocker.EXPIRED
-        case Talent(is_available=False):
-            return Blocker.UNAVAILABLE
-    return None
+    if isinstance(item, Talent):
+        return None if item.is_available else Blocker.UNAVAILABLE
+    if item.status is not JobStatus.OPEN:
+        return Blocker.CLOSED
+    return Blocker.EXPIRED if item.expires_at_ms is not None and item.expires_at_ms <= as_of_ms else None

@@ -9,6 +9,7 @@ from typing import Final
 
 from recommender.events import Event
 from recommender.newcomers import NewRows
+from recommender.ports import ServedList
 from recommender.query import ListQuery, RankedPage
 from recommender.ranking import Draft
 from recommender.steering import Steering
@@ -23,6 +24,7 @@ class _Kept:
     """A page and all that it rests on. until_ms: when something in the catalogue expires."""
 
     page: RankedPage
+    served: ServedList
     loaded: LoadedModel
     revision: int
     newcomers: NewRows | None
@@ -43,8 +45,8 @@ class KeptPages:
     def __init__(self) -> None:
         self._kept: OrderedDict[ListQuery, _Kept] = OrderedDict()
 
-    def get(self, draft: Draft, new_id: Callable[[], str]) -> RankedPage | None:
-        """The page of a draft that has just been begun, as of now and under a new id."""
+    def get(self, draft: Draft, new_id: Callable[[], str]) -> tuple[RankedPage, ServedList] | None:
+        """The page of a draft that has just been begun, as of now and under a new id, and its row for the log."""
         kept = self._kept.get(draft.query)
         if kept is None or draft.rules or draft.impressions:
             return None
@@ -63,14 +65,16 @@ class KeptPages:
             return None
         self._kept.move_to_end(draft.query)
         context = replace(kept.page.context, as_of_ms=draft.now_ms, history=draft.history)
-        return replace(kept.page, request_id=new_id(), context=context)
+        page = replace(kept.page, request_id=new_id(), context=context)
+        return page, replace(kept.served, request_id=page.request_id, served_at_ms=draft.now_ms)
 
-    def put(self, draft: Draft, page: RankedPage, revision: int) -> None:
+    def put(self, draft: Draft, page: RankedPage, served: ServedList, revision: int) -> None:
         """Keep a page, if it may be. revision: of the items before any of the list was looked up."""
         if not _may_be_kept(draft, page) or draft.mirror.revision != revision:
             return
         self._kept[draft.query] = _Kept(
             page=page,
+            served=served,
             loaded=draft.loaded,
             revision=revision,
             newcomers=draft.newcomers,

@@ -204,20 +204,22 @@ class Recommender:
             return drafts
         left = []
         for draft in drafts:
-            page = self._kept_pages.get(draft, self._new_id)
-            if page is None:
+            kept = self._kept_pages.get(draft, self._new_id)
+            if kept is None:
                 left.append(draft)
                 continue
+            page, row = kept
             self._caching.counts["lists", "hit"] += 1
             first = page.items[0].position
             self._snapshots.put(first.pins, first.digest, page.context.snapshot)
             answers[draft.place] = page
-            served.append(_served_list(draft, page))
+            served.append(row)
         return left
 
     async def _make(self, drafts: Sequence[Draft], answers: dict[int, Answer], served: list[ServedList]) -> None:
         """Answer the lists with pages that are made now."""
-        revisions, failed = [draft.mirror.revision for draft in drafts], self.cache_counts.get(("cache", "failed"))
+        revisions = {draft.place: draft.mirror.revision for draft in drafts}
+        failed = self.cache_counts.get(("cache", "failed"))
         await self._prepare(drafts)
         await self._rerank(drafts)
         ready = []
@@ -236,12 +238,10 @@ class Recommender:
             page = self._page(draft, len(among), ordinals.tolist(), scores.tolist())
             answers[draft.place] = page
             if page.items:
-                served.append(_served_list(draft, page))
-        if failed == self.cache_counts.get(("cache", "failed")) and not degraded():
-            for draft, revision in zip(drafts, revisions, strict=True):
-                made = answers[draft.place]
-                if isinstance(made, RankedPage):
-                    self._kept_pages.put(draft, made, revision)
+                row = _served_list(draft, page)
+                served.append(row)
+                if failed == self.cache_counts.get(("cache", "failed")) and not degraded():
+                    self._kept_pages.put(draft, page, row, revisions[draft.place])
 
     async def _drafts(self, queries: Sequence[ListQuery], answers: dict[int, Answer]) -> list[Draft]:
         """The lists that can be made, with their interest or traits; the others get their answer."""

@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 
+from gateway.adapters.memory.cache import MemoryCache
 from gateway.settings import Settings
+from recommender.caching import Caching
 from tests.gateway.served_market import ServedMarket
 
 LIST = """query List($id: ID!) { recommendedJobs(subject: { talentId: $id }, first: 20) {
   requestId totalCount pageInfo { hasNextPage endCursor }
   nodes { id jobId title skills category country isRemote level status postedAt budget { min max } client { clientId } }
 } }"""
-MOST_CALLS = 3_300  # 3,050 when it was set; 11,085 with TANDEM_COMPILED=false
+MOST_CALLS = 1_520  # 1,379 when it was set
 
 
 async def calls_of_one_request(market: ServedMarket) -> int:
@@ -46,7 +48,11 @@ async def calls_of_one_request(market: ServedMarket) -> int:
 
 @pytest.mark.skipif(not Settings().compiled, reason="the bound is of compiled execution")
 async def test_a_warm_list_takes_no_more_calls_than_it_did(market: ServedMarket) -> None:
-    for _ in range(3):
+    clock_ms = market.services.clock_ms
+    # The market of the other tests has none, so that each list is made anew.
+    market.services.recommender._caching = Caching(MemoryCache(8_000_000, clock_ms), clock_ms)
+    for _ in range(4):  # made, kept, cut from what is kept, at hand
         await market.data(LIST, {"id": "t1"})
     counts = [await calls_of_one_request(market) for _ in range(5)]
+    print(f"\ncalls of Python functions in a warm request: {min(counts)}, at most {MOST_CALLS}")  # noqa: T201
     assert min(counts) <= MOST_CALLS, counts
