@@ -6,7 +6,9 @@ Everything speaks of jobs for talents; handed the transposed matrix and the othe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +36,29 @@ Content = Mapping[Kind, sp.csr_matrix]
 Near = Mapping[Kind, sp.csr_matrix | None]  # see `near_in_content`
 
 
+class _Folds:
+    """The factors of talents, folded in from their whole histories when somebody first asks for them."""
+
+    def __init__(
+        self, history: sp.csr_matrix, jobs: Side, hyper: Hyperparameters, lent: npt.NDArray[np.float64] | None
+    ) -> None:
+        self._history, self._jobs, self._hyper, self._lent = history, jobs, hyper, lent
+        self._factors = np.zeros((history.shape[0], hyper.factors), np.float32)
+        self._is_known = np.zeros(history.shape[0], np.bool_)
+
+    def of(self, talents: Talents) -> Factors:
+        """talents × width."""
+        missing = np.unique(talents[~self._is_known[talents]])
+        lent = None if self._lent is None else self._lent[missing]
+        self._factors[missing] = fold_in_many(self._jobs, self._history[missing], self._hyper, lent)
+        self._is_known[missing] = True
+        return self._factors[talents]
+
+    def everybody(self) -> Factors:
+        """A row per talent."""
+        return self.of(np.arange(len(self._is_known)))
+
+
 class FoldedIn:
     """Scores by factors and the prior: each asked talent is folded in from its whole history when its turn comes.
 
@@ -48,31 +73,36 @@ class FoldedIn:
         lent: npt.NDArray[np.float64] | None = None,
     ) -> None:
         self.history, self.jobs, self.hyper, self.lent = history, jobs, hyper, lent
+        self._folds = _Folds(history, jobs, hyper, lent)
 
     def scores(self, talents: Talents) -> Scores:
         """talents × jobs."""
-        lent = None if self.lent is None else self.lent[talents]
-        folded = fold_in_many(self.jobs, self.history[talents], self.hyper, lent).astype(np.float32)
-        scores: Scores = folded @ self.jobs.factors.T
+        scores: Scores = self._folds.of(talents) @ self.jobs.factors.T
         if self.hyper.popularity > 0:
             scores += popularity_of(self.history) * np.float32(self.hyper.popularity)
         return scores
 
     def with_popularity(self, popularity: float) -> FoldedIn:
         """The same fit under another weight of popularity."""
-        return FoldedIn(self.history, self.jobs, replace(self.hyper, popularity=popularity), self.lent)
+        return self.under(replace(self.hyper, popularity=popularity))
+
+    def under(self, hyper: Hyperparameters) -> FoldedIn:
+        """The same fit under others, which differ in nothing but the weights of what is added to its products."""
+        found = copy(self)
+        found.hyper = hyper
+        return found
 
     def transposed(self) -> FoldedIn:
         """Scores of talents for jobs: jobs are folded in against all talents. Nothing is lent to jobs."""
-        talents = side_of(fold_in_many(self.jobs, self.history, self.hyper, self.lent).astype(np.float32))
+        talents = side_of(self._folds.everybody())
         return FoldedIn(self.history.T.tocsr(), talents, self.hyper)
 
     def lending(self, near: Near) -> FoldedIn:
         """The same fit with what descriptions lend to talents."""
         if near[Kind.TALENT] is None:
             return self
-        factors = fold_in_many(self.jobs, self.history, self.hyper).astype(np.float32)
-        return FoldedIn(self.history, self.jobs, self.hyper, _lent(near[Kind.TALENT], factors))
+        alone = self._folds if self.lent is None else _Folds(self.history, self.jobs, self.hyper, None)
+        return FoldedIn(self.history, self.jobs, self.hyper, _lent(near[Kind.TALENT], alone.everybody()))
 
     def lending_both(self, near: Near) -> FoldedIn:
         """As `transposed`, with what descriptions lend to talents and jobs."""
@@ -134,14 +164,19 @@ class Pool:
     popularity: Scores
     content: Scores | None = None
 
-    @property
+    @cached_property
     def typical(self) -> float:
         """How large the best K scores by factors are: root mean square. 1 where there are none."""
         return _typical(self.factors) or 1.0
 
-    def neighbour_scale(self, of: int) -> float:
-        """What makes the best K neighbour sums as large as that."""
-        return self._scale(self.neighbours[of])
+    @cached_property
+    def neighbour_scales(self) -> Sequence[float]:
+        """What makes the best K sums of each kind of neighbours as large as that."""
+        return [self._scale(of) for of in self.neighbours]
+
+    @cached_property
+    def _content_scale(self) -> float:
+        return 0.0 if self.content is None else self._scale(self.content)
 
     def _scale(self, sums: Scores) -> float:
         return self.typical / (_typical(sums) or self.typical)
@@ -150,9 +185,9 @@ class Pool:
         """The K best jobs under relative weights (see Recipe), -1 where there are fewer."""
         scores = self.factors + np.float32(popularity_weight(self.typical, neighbours, popularity)) * self.popularity
         if neighbours > 0:
-            scores += np.float32(neighbours * self.neighbour_scale(of)) * self.neighbours[of]
+            scores += np.float32(neighbours * self.neighbour_scales[of]) * self.neighbours[of]
         if content > 0 and self.content is not None:
-            scores += np.float32(content * self._scale(self.content)) * self.content
+            scores += np.float32(content * self._content_scale) * self.content
         places = min(K, scores.shape[1])
         best = np.argpartition(scores, scores.shape[1] - places, axis=1)[:, scores.shape[1] - places :]
         best = np.take_along_axis(best, np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1), axis=1)
@@ -273,4 +308,4 @@ def scale_of(
         return 1.0, 1.0
     known = np.bincount(history.indices, minlength=history.shape[1]) > 0
     pool = build_pool(FoldedIn(history, jobs, hyper), [rows], spoken, history, known)
-    return pool.neighbour_scale(0), pool.typical
+    return pool.neighbour_scales[0], pool.typical

@@ -6,17 +6,31 @@ written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, Final
 
 import numba
 import numpy as np
 import numpy.typing as npt
+import scipy.linalg  # noqa: F401 - has a BLAS of its own, which must be loaded to be found
+from threadpoolctl import ThreadpoolController
 
 Loop = Callable[..., Any]
 
 CORES: Final[int] = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # that this process may use
+
+# Found once: looking for BLAS libraries takes half a millisecond, setting their threads a few microseconds.
+_BLAS = ThreadpoolController()
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """While matrices are small, or sums must not depend on the machine: BLAS threads that wait for each other burn both
+    cores and, where others want them too, take many times as long."""
+    with _BLAS.limit(limits=1, user_api="blas"):
+        yield
 
 
 def compiled(*, reassociating: bool = False) -> Callable[[Loop], Loop]:

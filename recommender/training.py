@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from recommender.als import OnIteration, fit, fit_jobs, fold_in_many, side_of
+from recommender.als import fit, fit_jobs, fold_in_many, side_of
 from recommender.baselines import Neighbours as NearBy
 from recommender.baselines import Popularity, Scorer, item_knn, rp3beta
 from recommender.blend import (
@@ -27,6 +27,7 @@ from recommender.blend import (
     weighed_content,
 )
 from recommender.cold_start import alike, content_rows, places_in, widened
+from recommender.conjugate_gradients import OnIteration
 from recommender.documents import Kind
 from recommender.errors import BadInputError
 from recommender.features import DescribedItems
@@ -90,8 +91,7 @@ def contenders_both_ways(
         rows, _ = fit_neighbours(alone.history, alone.jobs, hyper, recipe, seed)
         by_content = weighed_content(near[Kind.TALENT], alone, recipe.talent_content, seed)
         lent = factors(Kind.JOB).lending_both(near)
-        own = replace(hyper, neighbours=hyper.talent_neighbours)
-        return Blended(FoldedIn(lent.history, lent.jobs, own, lent.lent), rows, by_content)
+        return Blended(lent.under(replace(hyper, neighbours=hyper.talent_neighbours)), rows, by_content)
 
     def of(kind: Kind, history: sp.csr_matrix, served: Callable[[], Scorer]) -> dict[str, Callable[[], Scorer]]:
         by_content: dict[str, Callable[[], Scorer]] = {"content": lambda: NearBy(voiced(history), near[kind])}

@@ -14,10 +14,10 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from recommender.als import OnIteration
 from recommender.blend import Content
 from recommender.calibration import Floats, Logit, ReliabilityBin, fit_logit, reliability, sigmoid
 from recommender.cold_start import places_in
+from recommender.conjugate_gradients import OnIteration
 from recommender.documents import Kind
 from recommender.documents import Side as Actor
 from recommender.evaluation import Trial, build_trial

@@ -281,6 +281,7 @@ async def _evaluate(
     """The comparison, and what the log is like."""
     from gateway.settings import load_settings
     from gateway.wiring import stores
+    from recommender.compiled import one_blas_thread
     from recommender.documents import Kind
     from recommender.log_facts import log_facts
 
@@ -292,7 +293,7 @@ async def _evaluate(
             if complaint:
                 Console(stderr=True).print(complaint, highlight=False, markup=False)
     async with stores(load_settings(), must_exist=True) as opened:
-        with steps() as shown:
+        with steps() as shown, one_blas_thread():
             table, _ = await read_events(opened, as_of_ms, shown)
             described = await describe_items(opened, table, shown)
             tuned = None if defaults else tuned_or_none(opened.models.path, Console(stderr=True))

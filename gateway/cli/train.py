@@ -57,6 +57,7 @@ async def train_and_publish(
     Raises BadInputError when there is nothing to learn from, ModelRefusedError for a model that was kept and not
     pointed to.
     """
+    from recommender.compiled import one_blas_thread
     from recommender.documents import Kind
     from recommender.interactions import affinity
     from recommender.recipe import carried_over
@@ -66,7 +67,7 @@ async def train_and_publish(
     console = console or Console()
     metrics: Mapping[str, Mapping[str, float]] = {}
     comparison = None
-    with steps() as shown:
+    with steps() as shown, one_blas_thread():
         table, last_seq = await read_events(stores, as_of_ms, shown)
         talent_ordinals = await _ordinals(stores, Kind.TALENT, table.talent_ids)
         job_ordinals = await _ordinals(stores, Kind.JOB, table.job_ids)

@@ -262,9 +262,10 @@ def command(
     """
     from gateway.settings import load_settings
     from gateway.tuned import NAME
+    from recommender.compiled import one_blas_thread
 
     settings, console = load_settings(), Console()
-    with steps() as shown:
+    with steps() as shown, one_blas_thread():
         table, content, models = asyncio.run(_read(settings, time_option(as_of), shown))
         try:
             tuning = search(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -9,9 +10,12 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 from implicit.cpu.als import AlternatingLeastSquares
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
-from recommender.als import confidence, fit, fold_in, fold_in_many, side_of
+from recommender import als
+from recommender.als import Start, confidence, fit, fit_jobs, fold_in, fold_in_many, side_of
+from recommender.compiled import one_blas_thread
+from recommender.conjugate_gradients import alternate
 from recommender.model import Hyperparameters
 
 HYPER = Hyperparameters(factors=8, regularization=3.0, alpha=5.0, iterations=5)
@@ -102,6 +106,63 @@ def test_a_fit_is_the_same_for_the_same_seed_and_another_for_another() -> None:
     assert first[0].tobytes() == again[0].tobytes()
     assert first[1].tobytes() == again[1].tobytes()
     assert first[1].tobytes() != other[1].tobytes()
+
+
+def loss(affinity: sp.csr_matrix, talents: npt.NDArray[np.float32], jobs: npt.NDArray[np.float32]) -> float:
+    """The objective over every pair."""
+    weights = affinity.toarray().astype(np.float64)
+    errors = (1 + HYPER.alpha * np.abs(weights)) * ((weights > 0) - talents.astype(np.float64) @ jobs.T) ** 2
+    lengths = np.sum(talents.astype(np.float64) ** 2) + np.sum(jobs.astype(np.float64) ** 2)
+    return float(errors.sum() + HYPER.regularization * lengths)
+
+
+@pytest.mark.parametrize("width", [1, 3, 8, 33])
+def test_the_steps_are_those_of_implicit_and_the_objective_comes_within_a_thousandth(width: int) -> None:
+    """From the second iteration on, rounding decides which of many equal turns the factors take."""
+    affinity = random_affinity(300, 200)
+    affinity.data[affinity.indptr[7] : affinity.indptr[8]] = 0  # a talent without a history
+    affinity.eliminate_zeros()
+    rng = np.random.default_rng(HYPER.seed)
+    talents, jobs = (rng.random((rows, width), dtype=np.float32) * 0.01 for rows in affinity.shape)
+    reference = AlternatingLeastSquares(factors=width, regularization=3.0, alpha=1.0, iterations=1, random_state=42)
+    reference.user_factors, reference.item_factors = talents.copy(), jobs.copy()
+    weighed = confidence(affinity, HYPER.alpha)
+    alternate(weighed, talents, jobs, HYPER.regularization, 1)
+    reference.fit(weighed, show_progress=False)
+    np.testing.assert_allclose(talents, reference.user_factors, atol=1e-6)
+    alternate(weighed, talents, jobs, HYPER.regularization, 14)
+    reference.iterations = 14
+    reference.fit(weighed, show_progress=False)
+    expected = loss(affinity, reference.user_factors, reference.item_factors)
+    assert loss(affinity, talents, jobs) == pytest.approx(expected, rel=1e-3)
+    assert not talents[7].any()
+
+
+def test_factors_are_the_same_to_the_last_bit_whatever_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    affinity = random_affinity(500, 400)
+    alone = fit(affinity, HYPER)
+    monkeypatch.setattr(als, "FEW_PAIRS", 0)
+    for threads in (2, 3):
+        monkeypatch.setattr(als, "CORES", threads)
+        assert [part.tobytes() for part in fit(affinity, HYPER)] == [part.tobytes() for part in alone]
+
+
+def test_one_thread_is_all_that_either_linear_algebra_uses() -> None:
+    with threadpool_limits(limits=2, user_api="blas"), one_blas_thread():
+        assert {of["num_threads"] for of in threadpool_info() if of["user_api"] == "blas"} == {1}
+
+
+def test_a_fit_from_an_earlier_one_is_as_good_in_a_third_of_the_iterations() -> None:
+    affinity = random_affinity(300, 200)
+    hyper = replace(HYPER, iterations=15)
+    talents, jobs = fit(affinity, hyper)
+    known_talents, known_jobs = np.arange(300) < 290, np.arange(200) < 190
+    told: list[int] = []
+    start = Start(talents, jobs, known_talents, known_jobs)
+    again = fit(affinity, hyper, lambda done, of: told.append(of), start)
+    assert told == [5] * 5
+    assert loss(affinity, *again) <= loss(affinity, talents, jobs) * 1.001
+    assert fit_jobs(affinity, hyper, start=start).tobytes() == again[1].tobytes()
 
 
 def test_progress_is_told_after_every_iteration() -> None:
