@@ -91,7 +91,12 @@ BREAKER_STATE = _gauge(
 )
 GUARDED = _counter("tandem_guarded_total", "Questions to a dependency behind a breaker.", "dependency", "outcome")
 CACHE = _counter("tandem_cache_total", "What came of asking the cache.", "of", "outcome")
-FOLD_IN_SECONDS = _seconds("tandem_fold_in_seconds", "Time to work out the interest of the subjects of a batch.")
+STEP_SECONDS = _seconds(
+    "tandem_step_seconds",
+    "Time of a step of making the lists of a batch: `fold-in` (the interest of subjects), `match`, `score`.",
+    "step",
+    buckets=ROUND_TRIP_SECONDS,
+)
 FRESHNESS_LAG = _gauge(
     "tandem_freshness_lag_seconds",
     "How long ago this process last had all that was acknowledged: talents, jobs, events.",
@@ -119,7 +124,9 @@ LOOP_LAG = _seconds(
 )
 RESIDENT = _gauge("tandem_resident_bytes", "Memory that the processes hold.", of_workers="livesum")
 OPEN_FILES = _gauge("tandem_open_files", "File descriptors of the process with the most.", of_workers="livemax")
-FREE_DISK = _gauge("tandem_data_free_bytes", "Free space on the disk of the data directory.", of_workers="livemin")
+FREE_DISK = _gauge(
+    "tandem_free_disk_bytes", "Free space on the disk of the data directory.", "of", of_workers="livemin"
+)
 LOG_DROPPED = _counter(
     "tandem_log_dropped_total",
     "Lines that were not logged: `blocked` (nobody reads stderr), `repeated` (too many of a kind).",
@@ -135,6 +142,7 @@ http_seconds: Callable[[str], Histogram] = cache(HTTP_SECONDS.labels)
 operations: Callable[[str, Outcome], Counter] = cache(OPERATIONS.labels)
 operation_seconds: Callable[[str], Histogram] = cache(OPERATION_SECONDS.labels)
 dependency_seconds: Callable[[str, str], Histogram] = cache(DEPENDENCY_SECONDS.labels)
+step_seconds: Callable[[str], Histogram] = cache(STEP_SECONDS.labels)
 
 # From the beginning, at 0: Prometheus takes what it sees first for no increase.
 for _outcome in get_args(Outcome):

@@ -1,4 +1,4 @@
-"""One question to a server: timed, counted by how it ended, and a span of the request that waits for it."""
+"""What a request waits for, a question to a server or a step of making lists: timed, counted, and a span of it."""
 
 from __future__ import annotations
 
@@ -47,3 +47,23 @@ class RoundTrip:
             if kind is not None:
                 tracing.annotate({"error.type": outcome})
             self._span.__exit__(kind, error, trace)
+
+
+class Step:
+    """A context manager for one step of making lists."""
+
+    __slots__ = ("_began", "_name", "_span")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        self._span = tracing.part(self._name)
+        self._span.__enter__()
+        self._began = time.perf_counter()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        instruments.step_seconds(self._name).observe(time.perf_counter() - self._began)
+        self._span.__exit__(kind, error, trace)

@@ -122,6 +122,19 @@ def _check_jwks_url(url: str | None) -> str | None:
     raise _wrong("https:// and an address, http:// on this machine alone, or file:// and an absolute path")
 
 
+def _check_otlp_url(url: str | None) -> str | None:
+    if url is None:
+        return None
+    try:
+        parts = urlsplit(url)
+        place, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise _wrong(f"a URL such as http://collector:4318 ({error})") from error
+    if parts.scheme not in ("http", "https") or not place or parts.query or parts.fragment:
+        raise _wrong("a URL such as http://collector:4318")
+    return url
+
+
 Url = Annotated[str | None, AfterValidator(_check_url)]
 
 
@@ -363,6 +376,13 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="Form of the log on stderr; `auto` is `console` on a terminal and `json` elsewhere."
+    )
+
+    otlp_url: Annotated[str | None, AfterValidator(_check_otlp_url)] = Field(
+        None,
+        repr=False,  # it may hold a password
+        description="Where traces are sent, such as `http://collector:4318` (OTLP over HTTP; docs/tracing.md). Unset: "
+        "where OpenTelemetry's own `OTEL_EXPORTER_OTLP_ENDPOINT` says, and without that nothing is traced.",
     )
 
     @field_validator("auth", "operations", "retrieval", "log_level", "log_format", mode="before")

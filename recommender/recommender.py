@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence, Sized
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -98,6 +99,7 @@ from recommender.steering import Steering
 from recommender.versions import LoadedModel, Versions
 
 T = TypeVar("T")
+Watched = Callable[[str], AbstractContextManager[object]]  # begins one step of making lists; its end ends it
 Answer = RankedPage | TandemError | None
 
 # Work that may take longer than about 2 ms leaves the event loop: a list costs some 0.4 ms by itself, and 50 ns for
@@ -110,7 +112,10 @@ SHARED_TURNS: Final = 2  # how often a list waits for another request's computat
 
 
 class Recommender:
-    """Ranked lists of jobs and talents, and why. `clock_ms` is now in epoch milliseconds, `new_id` names a request."""
+    """Ranked lists of jobs and talents, and why. `clock_ms` is now in epoch milliseconds, `new_id` names a request.
+
+    watched: told of each step (match, fold-in, score) while it is done.
+    """
 
     def __init__(
         self,
@@ -126,6 +131,7 @@ class Recommender:
         nominated_from: int = 1,
         steering: Steering | None = None,
         mutual_weight: float = MUTUAL_WEIGHT,
+        watched: Watched = lambda step: nullcontext(),
     ) -> None:
         self._catalogue = catalogue
         self._events = events
@@ -140,6 +146,7 @@ class Recommender:
         self._new_id = new_id
         self._steering = Steering() if steering is None else steering
         self._mutual_weight = mutual_weight
+        self._watched = watched
 
     @property
     def model(self) -> Model:
@@ -230,10 +237,11 @@ class Recommender:
             except CursorExpiredError as error:
                 answers[draft.place] = error
         candidates = [candidates_of(draft, draft.history, draft.now_ms) for draft in ready]
-        cuts = await _apart(
-            _is_long(ready, candidates),
-            lambda: [cut_page(draft, among) for draft, among in zip(ready, candidates, strict=True)],
-        )
+        with self._watched("score"):
+            cuts = await _apart(
+                _is_long(ready, candidates),
+                lambda: [cut_page(draft, among) for draft, among in zip(ready, candidates, strict=True)],
+            )
         for draft, among, (ordinals, scores) in zip(ready, candidates, cuts, strict=True):
             page = self._page(draft, len(among), ordinals.tolist(), scores.tolist())
             answers[draft.place] = page
@@ -477,7 +485,9 @@ class Recommender:
                 )
 
             is_long = len(group) > INLINE_LISTS or sum(map(len, histories)) > INLINE_EVENTS
-            for draft, folded in zip(group, await _apart(is_long, solve), strict=True):
+            with self._watched("fold-in"):
+                interests = await _apart(is_long, solve)
+            for draft, folded in zip(group, interests, strict=True):
                 interest = own_row(draft) if draft.query.mode is Mode.SIMILAR else draft.trained or folded
                 if not interest.is_silent:
                     acted = interest.is_by_events or draft.query.mode is Mode.SIMILAR or draft.trained is not None
@@ -533,7 +543,8 @@ class Recommender:
             traits = dict.fromkeys(trait for draft in group for trait in draft.traits)
             asked = [(draft.query.filter, draft.query.text) for draft in group]
             requests = list(dict.fromkeys([*asked, *(trait.request(kind) for trait in traits)]))
-            found = await self._catalogue.matching(kind, requests, group[0].now_ms)
+            with self._watched("match"):
+                found = await self._catalogue.matching(kind, requests, group[0].now_ms)
             chosen = dict(zip(requests, found, strict=True))
             postings = {trait: chosen[trait.request(kind)] for trait in traits}
             for draft in group:

@@ -135,8 +135,10 @@ def _serve(
     """Answer at a socket until told to stop. listening: makes it, once there is something to serve."""
     from gateway.http.auth import build_access
     from gateway.rules_file import RulesFile
+    from gateway.tracing import end_traces, set_up_traces
     from gateway.wiring import guarded, open_stores
 
+    set_up_traces(settings.otlp_url)
     access = build_access(settings)
     trusted, federation = _trusted(settings), _federation(settings)
     rules = None if settings.rules is None else RulesFile(settings.rules)
@@ -182,14 +184,16 @@ def _serve(
         ).run(sockets=[listener])
     finally:
         stores.close()
+        end_traces()
 
 
 def build_services(stores: Stores, rules: RulesFile | None = None, ports: Guarded | None = None) -> Services:
     """What the schema needs, over open stores, with the real clock and random ids."""
+    from gateway.erasure import Remains
     from gateway.graphql.services import Services
+    from gateway.round_trips import Step
     from gateway.wiring import guarded, steering_of
     from recommender.recommender import Recommender
-    from gateway.erasure import Remains
 
     ports = ports or guarded(stores)
     recommender = Recommender(
@@ -204,6 +208,7 @@ def build_services(stores: Stores, rules: RulesFile | None = None, ports: Guarde
         nominated_from=stores.settings.knn_from,
         steering=steering_of(stores.settings, () if rules is None else rules.rules),
         mutual_weight=stores.settings.mutual_weight,
+        watched=Step,
     )
     return Services(
         recommender=recommender,
@@ -214,14 +219,14 @@ def build_services(stores: Stores, rules: RulesFile | None = None, ports: Guarde
         rules=rules,
         compiles=stores.settings.compiled,
         public_attributes=frozenset(stores.settings.public_attributes),
+        remains=Remains(
+            stores.serving_log, stores.models, stores.cache, stores.settings.data_dir / "import-rejects.jsonl"
+        ),
         guards=ports.guards,
     )
 
 
 def _tasks(stores: Stores, services: Services) -> list[Callable[[], Coroutine[Any, Any, None]]]:
-        remains=Remains(
-            stores.serving_log, stores.models, stores.cache, stores.settings.data_dir / "import-rejects.jsonl"
-        ),
     """What runs beside the requests."""
     recommender = services.recommender
     running: list[Callable[[], Coroutine[Any, Any, None]]] = [services.guards.lag.follow]

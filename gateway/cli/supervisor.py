@@ -67,8 +67,8 @@ class Supervisor:
     """Keeps `count` processes serving until SIGTERM or SIGINT; SIGHUP renews each, the new one ready first.
 
     work, arguments: what a process runs, before those of `Work`; both are pickled. leave_seconds: for a process to
-    end once asked to. grace_seconds: that it may go on answering before that. on_end: called with the place of a process
-    that is gone.
+    end once asked to. grace_seconds: that it may go on answering before that. on_end: called with the place of a
+    process that is gone.
     """
 
     def __init__(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
 from functools import cached_property, partial
 from typing import Any, Generic, TypeVar
 
+from gateway import tracing
 from gateway.graphql.services import Services
 from gateway.graphql.sight import may_find, sees, sees_client, sees_event, statuses_in_sight
 from gateway.graphql.viewer import Viewer
@@ -78,7 +79,8 @@ class Loader(Generic[_K, _V]):
     async def _load(self, queue: Sequence[tuple[Hashable, _K]]) -> None:
         waiting = [self._known[name] for name, _ in queue]
         try:
-            values = await self._load_batch([key for _, key in queue])
+            with tracing.part(_span_name(self._load_batch), {"keys": len(queue)}):
+                values = await self._load_batch([key for _, key in queue])
             for future, value in zip(waiting, values, strict=True):
                 if isinstance(value, Exception):
                     future.set_exception(value)
@@ -92,6 +94,11 @@ class Loader(Generic[_K, _V]):
                     future.set_exception(error) if isinstance(error, Exception) else future.cancel()
             if not isinstance(error, Exception):
                 raise
+
+
+def _span_name(load_batch: Callable[..., object]) -> str:
+    """After the method that loads, or that made what loads."""
+    return "load " + load_batch.__qualname__.split(".")[1].strip("_")
 
 
 def _of_page(page: RankedPage) -> Hashable:

@@ -51,9 +51,9 @@ class Metrics:
         instruments.WORKERS.set(1)
         try:
             while True:
+                self.look()
                 await asyncio.sleep(LOOK_SECONDS)
                 instruments.LOOP_LAG.observe(self._services.guards.lag.worst_s)
-                self.look()
         finally:
             self.look()
             instruments.WORKERS.set(0)
@@ -85,7 +85,7 @@ class Metrics:
             instruments.OPEN_FILES.set(len(os.listdir(FILES)))  # noqa: PTH208 — a name each is enough
         if self._data_dir is not None:
             with suppress(OSError):
-                instruments.FREE_DISK.set(shutil.disk_usage(self._data_dir).free)
+                instruments.FREE_DISK.labels("data").set(shutil.disk_usage(self._data_dir).free)
 
     def _look_at_model(self, now_ms: int) -> None:
         manifest = self._manifest()

@@ -21,6 +21,7 @@ from gateway.erasure import Remains
 from gateway.graphql.services import Services
 from gateway.http.app import build_app
 from gateway.http.auth import Access, build_access
+from gateway.round_trips import Step
 from gateway.settings import Settings
 from recommender.documents import Budget, BudgetType, JobStatus, Kind, Level, Money, Patch
 from recommender.events import EventType
@@ -187,7 +188,13 @@ async def open_market(
         return f"r{next(numbers)}"
 
     recommender = Recommender(
-        catalogue=catalogue, events=events, serving_log=serving_log, models=models, clock_ms=clock_ms, new_id=new_id
+        catalogue=catalogue,
+        events=events,
+        serving_log=serving_log,
+        models=models,
+        clock_ms=clock_ms,
+        new_id=new_id,
+        watched=Step,
     )
     recommender.refresh_model()
     chosen = settings or Settings(auth="open")
@@ -198,6 +205,7 @@ async def open_market(
         clock_ms=clock_ms,
         new_id=new_id,
         compiles=chosen.compiled,
+        remains=Remains(serving_log, models, MemoryCache(8_000_000, clock_ms), path / "import-rejects.jsonl"),
     )
     app = build_app(
         services,
@@ -205,7 +213,6 @@ async def open_market(
         cors_origins=chosen.cors_origins,
         batch_operations=chosen.batch_operations,
         refused_status=int(chosen.refused_status),
-        remains=Remains(serving_log, models, MemoryCache(8_000_000, clock_ms), path / "import-rejects.jsonl"),
     )
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     client = httpx.AsyncClient(transport=transport, base_url=base_url)

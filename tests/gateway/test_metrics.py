@@ -199,5 +199,5 @@ def test_every_metric_is_in_the_docs_as_it_is() -> None:
 
 @pytest.mark.parametrize("family", instruments.families(), ids=lambda family: family.name)
 def test_no_metric_has_a_label_that_callers_could_fill(family: instruments.Family) -> None:
-    known = {"route", "status", "operation", "outcome", "reason", "role", "dependency", "of", "version"}
+    known = {"route", "status", "operation", "outcome", "reason", "role", "dependency", "of", "version", "step"}
     assert set(family.labels) <= known
