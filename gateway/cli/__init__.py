@@ -27,6 +27,8 @@ COMMANDS = (
     "models",
     "rules",
     "index",
+    "backup",
+    "restore",
     "export",
     "report",
     "serve",

@@ -152,9 +152,6 @@ class RedisCache:
         pairs = zip(keys, documents, strict=True)
         await self._write({key: encoded_document(key, kind, kept) for key, kept in pairs}, ttl_ms)
 
-    async def get_text(self, digest: str) -> str | None:
-        """The text of an operation, None when it is not there. One round trip."""
-        (value,) = await self._thread.run(self._get([f"{self._prefix}o:{digest}"]))
     async def forget_documents(self, kind: Kind, ordinals: Sequence[int]) -> None:
         """See DocumentCache. One round trip."""
         keys = [self._document_key(kind, ordinal) for ordinal in ordinals]
@@ -166,6 +163,9 @@ class RedisCache:
         if keys:
             await self._thread.run(forget())
 
+    async def get_text(self, digest: str) -> str | None:
+        """The text of an operation, None when it is not there. One round trip."""
+        (value,) = await self._thread.run(self._get([f"{self._prefix}o:{digest}"]))
         return None if value is None else str(bytes(value), errors="replace")
 
     async def put_text(self, digest: str, text: str, ttl_ms: int) -> None:
