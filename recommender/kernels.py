@@ -291,9 +291,9 @@ def _grown(values, size, room):
 
 @compiled()
 def sift(scores, first, bias_rows, bias, lengths, margins, lost, ks, places, values, sizes, least, bars):
-    """Add what may be among the best of each list to its nominees: of a tile of rough scores, (items, groups, GROUP) float32.
+    """Add what may be among the best of each list to its nominees, of a tile of rough float32 scores.
 
-    Lists come in groups of GROUP; the bars of those that there are not are infinite.
+    Shape of scores (items, groups, GROUP): lists come in groups; the bars of those that there are not are infinite.
 
     An item is worth lengths[list] · score + bias, which is off by at most half of the margin. first: place of the first
     item. least: the k-th largest worth so far, less the margin; bars: what a score must reach for that beside a

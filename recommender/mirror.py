@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -34,6 +35,7 @@ from recommender.sorting import best_places, last_places
 from recommender.text import fold
 
 DAY_MS = 86_400_000
+CHANGES_KEPT = 256  # of one apply each
 NAN, INFINITY = math.nan, math.inf
 
 Amounts = npt.NDArray[np.float64]
@@ -72,6 +74,8 @@ class Mirror:
         self._expiring = BitMap()
         self._changed_at = np.zeros(0, dtype=np.int64)  # by ordinal: a revision not before its last change
         self._newest = 0
+        self._changes: deque[tuple[int, BitMap]] = deque()  # the latest ones: no look at all documents is needed
+        self._changes_from = 0  # the revision of the last that is no longer among them
         self._eligible: _Eligible | None = None  # as of the last time that was asked about
 
     def __len__(self) -> int:
@@ -104,6 +108,9 @@ class Mirror:
             self._newest = max(self._newest, revision)
             self._changed_at = grown(self._changed_at, int(ordinals.max()) + 1)
             self._changed_at[ordinals] = revision
+            if len(self._changes) == CHANGES_KEPT:
+                self._changes_from = max(self._changes_from, self._changes.popleft()[0])
+            self._changes.append((revision, bitmap_of(ordinals)))
 
     def _put_attributes(self, ordinals: Ordinals, documents: Sequence[Document]) -> None:
         for document in documents:
@@ -234,6 +241,8 @@ class Mirror:
         with self._lock:
             if revision >= self._newest:
                 return BitMap()
+            if revision >= self._changes_from:
+                return BitMap.union(BitMap(), *(changed for at, changed in self._changes if at > revision))
             return bitmap_of(np.flatnonzero(self._changed_at > revision).astype(np.uint32))
 
     def changed_at(self, ordinals: Sequence[int]) -> list[int]:

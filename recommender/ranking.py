@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -25,7 +26,7 @@ from recommender.newcomers import NewRows, lent_to
 from recommender.nomination import best_of_nominees, count_for, vector_of
 from recommender.ports import CachedList, NomineeRequest, Nominees
 from recommender.query import ListQuery, Mode, Pins, Strategy
-from recommender.retrieval import After, best, ordinals_from_bitmap
+from recommender.retrieval import After, best, best_of_each, ordinals_from_bitmap
 from recommender.rules import Rule, RuleKind, in_force, ruled_out
 from recommender.scoring import Dense, Scores, Terms, contributions, score
 from recommender.snapshots import Snapshot, list_identity, position_digest
@@ -241,13 +242,24 @@ def set_basis(draft: Draft) -> None:
     draft.basis = basis_of(draft, by_interest=False)
 
 
-def to_keep(draft: Draft) -> CachedList | None:
-    """The list as it is kept; None when something that it rests on has changed since its key was made, and for a list
-    that was nominated for: what is kept is the true top."""
-    if draft.nominees is not None:
-        return None
-    everything = ordinals_from_bitmap(draft.chosen & draft.mirror.eligible(draft.now_ms))
-    found = best(draft.terms, everything, KEPT_BEST, draft.mirror)
+def all_to_keep(drafts: Sequence[Draft]) -> list[CachedList | None]:
+    """Each list as it is kept; those of one filter are found together. None when something that a list rests on has
+    changed since its key was made, and for one that was nominated for: what is kept is the true top."""
+    kept: list[CachedList | None] = [None] * len(drafts)
+    groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for place, draft in enumerate(drafts):
+        if draft.nominees is None:
+            groups[id(draft.mirror), id(draft.chosen)].append(place)
+    for places in groups.values():
+        first = drafts[places[0]]
+        everything = ordinals_from_bitmap(first.chosen & first.mirror.eligible(first.now_ms))
+        lists = [(drafts[place].terms, KEPT_BEST) for place in places]
+        for place, found in zip(places, best_of_each(lists, everything, first.mirror), strict=True):
+            kept[place] = _to_keep(drafts[place], found, is_whole=len(everything) <= KEPT_BEST)
+    return kept
+
+
+def _to_keep(draft: Draft, found: tuple[Ordinals, Scores], *, is_whole: bool) -> CachedList | None:
     by_interest = draft.known_snapshot.interest is not None
     rests_on = basis_of(draft, by_interest=True) if by_interest else draft.basis
     if draft.mirror.revision != draft.revision and key_of(draft) != draft.key:
@@ -257,7 +269,7 @@ def to_keep(draft: Draft) -> CachedList | None:
     return kept_from(
         draft.known_snapshot,
         found,
-        is_whole=len(everything) <= KEPT_BEST,
+        is_whole=is_whole,
         basis=rests_on,
         revision=draft.revision,
         made_at_ms=draft.now_ms,

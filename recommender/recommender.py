@@ -71,6 +71,7 @@ from recommender.query import (
 )
 from recommender.ranking import (
     Draft,
+    all_to_keep,
     basis_of,
     candidates_of,
     check_options,
@@ -87,7 +88,6 @@ from recommender.ranking import (
     spoken_history,
     strategies_of,
     strategy_of_page,
-    to_keep,
     trained_interest,
 )
 from recommender.reasons import reasons_for
@@ -102,11 +102,11 @@ T = TypeVar("T")
 Watched = Callable[[str], AbstractContextManager[object]]  # begins one step of making lists; its end ends it
 Answer = RankedPage | TandemError | None
 
-# Work that may take longer than about 2 ms leaves the event loop: a list costs some 0.4 ms by itself, and 50 ns for
+# Work that may take longer than about 2 ms leaves the event loop: a list costs some 0.4 ms by itself, and 40 ns for
 # each candidate or 2 µs for each event of a history.
 INLINE_LISTS: Final = 3
 INLINE_PAGES: Final = 12
-INLINE_CANDIDATES: Final = 20_000
+INLINE_CANDIDATES: Final = 40_000
 INLINE_EVENTS: Final = 500
 SHARED_TURNS: Final = 2  # how often a list waits for another request's computation before it does its own
 
@@ -387,7 +387,7 @@ class Recommender:
     async def _keep(self, caching: Caching, drafts: Sequence[Draft]) -> None:
         """Put what was made here into the cache; their snapshots get it as well."""
         is_long = len(drafts) > INLINE_LISTS or sum(len(draft.chosen) for draft in drafts) > INLINE_CANDIDATES
-        made: list[CachedList | None] = await _apart(is_long, lambda: [to_keep(draft) for draft in drafts])
+        made: list[CachedList | None] = await _apart(is_long, lambda: all_to_keep(drafts))
         for draft, kept in zip(drafts, made, strict=True):
             draft.snapshot = replace(draft.known_snapshot, kept=kept)
         turns = [draft.known_turn for draft in drafts]

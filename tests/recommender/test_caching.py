@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from gateway.adapters.memory.cache import MemoryCache
+from recommender import ranking, shared_pass
 from recommender.caching import HARD_MS, SOFT_MS
 from recommender.degradation import CURRENT, Degradation, DegradedReason, degrade, degraded
 from recommender.documents import JobStatus, Kind
@@ -23,6 +24,7 @@ from recommender.kept_lists import KEPT_BEST
 from recommender.ports import CachedDocument, CachedList, Lost
 from recommender.query import ListQuery, Mode, Options, Profile, RankedItem, RankedPage
 from recommender.recommender import Recommender
+from recommender.retrieval import best_of_each
 from recommender.rules import Rule, RuleKind
 from recommender.search import FacetField
 from recommender.steering import Steering
@@ -633,3 +635,23 @@ async def test_of_two_subjects_with_the_same_history_each_has_a_list_of_its_own(
         query = jobs_for(subject, first=200)
         assert told(await page(world.recommender, query)) == told(await page(uncached(world), query))
     assert world.recommender.cache_counts["lists", "computed"] == 2
+
+
+async def test_lists_of_one_filter_are_found_in_one_pass_and_are_those_found_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shared_pass, "TILE", 16)
+    passes = []
+
+    def counted(lists: Sequence[Any], *rest: Any) -> Any:
+        passes.append(len(lists))
+        return best_of_each(lists, *rest)
+
+    monkeypatch.setattr(ranking, "best_of_each", counted)
+    acted = [event(EventType.APPLY, f"t{n}", f"j{n * 7 % JOBS + 1}") for n in range(1, 7)]
+    w = World(documents(), acted, model(talents=TALENTS, jobs=JOBS), cache=small_cache())
+    wanted = JobFilter(skills=TermFilter(any=("Go", "SQL")))
+    queries = [jobs_for(f"t{n}", filter=wanted) for n in range(1, 7)] + [jobs_for("t1")]
+    answers = await w.recommender.lists(queries)
+    assert passes == [6, 1]
+    assert [told(one) for one in answers] == [told(one) for one in await uncached(w).lists(queries)]

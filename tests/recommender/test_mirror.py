@@ -20,7 +20,7 @@ from recommender.columns import SetColumn
 from recommender.documents import Budget, BudgetType, Changes, Document, JobStatus, Kind, Level, Money
 from recommender.filters import AttributeFilter, JobFilter, PayFilter, TalentFilter, TermFilter
 from recommender.id_order import IdOrder
-from recommender.mirror import Mirror
+from recommender.mirror import CHANGES_KEPT, Mirror
 from recommender.search import Facet, FacetBucket, FacetField, SearchPosition, Sort
 from tests import brute_force
 from tests.factories import DAY_MS, NOW_MS, job, talent
@@ -390,3 +390,16 @@ def test_readers_in_threads_see_each_change_whole() -> None:
     done = True
     reader.join()
     assert torn == []
+
+
+def test_what_changed_since_a_revision_is_known_however_long_ago_that_was() -> None:
+    """The latest changes are at hand; older ones are found among all documents."""
+    mirror, changed_at = Mirror(Kind.JOB), dict[int, int]()
+    for revision in range(1, 2 * CHANGES_KEPT, 3):
+        ordinals = [1 + revision * 7 % 40, 1 + revision * 11 % 40]
+        upserted = [job(ordinal) for ordinal in dict.fromkeys(ordinals)]
+        mirror.apply(Changes(revision=revision, upserted=upserted, deleted=[]))
+        changed_at |= dict.fromkeys(ordinals, revision)
+    for revision in range(1, 2 * CHANGES_KEPT, 17):
+        expected = sorted(ordinal for ordinal, at in changed_at.items() if at > revision)
+        assert list(mirror.changed_since(revision)) == expected
