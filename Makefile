@@ -19,6 +19,7 @@ KOTLIN_LACKS = $(shell $(PYTHON) tools/elasticsearch/run.py lacks)
 SERVER_LACKS = $(if $(ELASTICSEARCH_TEST_URL),,$(KOTLIN_LACKS))
 # What the health checks of docker-compose.yml are written with.
 PROGRAMS_LACK = $(strip $(foreach name,curl redis-cli,$(if $(shell command -v $(name)),,$(name))))
+PROMTOOL_LACKS = $(if $(shell command -v promtool),,promtool)
 LACKS = $(NODE_LACKS)$(if $(and $(NODE_LACKS),$(CHROMIUM_LACKS)), and )$(CHROMIUM_LACKS)
 
 .DEFAULT_GOAL := help
@@ -76,11 +77,14 @@ endef
 .PHONY: test
 test: check-parts install-dev lint types contracts schema unit $(if $(NODE_LACKS),,wheel clients) $(if $(LACKS),,browser) ## run every test there is, and say at the end what could not be run here
 	@echo
-	@if [ -z "$(LACKS)$(KOTLIN_LACKS)$(PROGRAMS_LACK)" ]; then \
+	@if [ -z "$(LACKS)$(KOTLIN_LACKS)$(PROGRAMS_LACK)$(PROMTOOL_LACKS)" ]; then \
 		echo "Every test there is was run."; \
 	fi; \
 	if [ -n "$(PROGRAMS_LACK)" ]; then \
 		echo "NOT RUN, for want of $(PROGRAMS_LACK): tests of the health checks in docker-compose.yml. To run them: install it (Debian: apt-get install curl redis-tools); then 'make unit'."; \
+	fi; \
+	if [ -n "$(PROMTOOL_LACKS)" ]; then \
+		echo "NOT RUN, for want of $(PROMTOOL_LACKS): tests of when each alert fires. To run them: install it (Debian: apt-get install prometheus); then 'make unit'."; \
 	fi; \
 	if [ -n "$(LACKS)" ]; then \
 		echo "NOT RUN, for want of $(LACKS): $(if $(NODE_LACKS),the bundling of the GraphiQL page, the tests of the clients, and )the test of the page in a browser."; \

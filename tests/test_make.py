@@ -171,8 +171,9 @@ def test_elsewhere_what_was_not_run_is_in_the_last_lines(tree: Path) -> None:
     finished = make(tree, "test")
 
     assert finished.returncode == 0, finished.stderr
-    *_, programs, what, how = finished.stdout.splitlines()
+    *_, programs, alerts, what, how = finished.stdout.splitlines()
     assert programs.startswith("NOT RUN, for want of curl redis-cli: tests of the health checks")
+    assert alerts.startswith("NOT RUN, for want of promtool: tests of when each alert fires.")
     assert what.startswith("NOT RUN, for want of Node 20.19 or newer with npm and Chromium: the bundling")
     assert how.startswith("To run it: ")
     assert how.endswith("'make wheel clients browser'.")
@@ -180,7 +181,7 @@ def test_elsewhere_what_was_not_run_is_in_the_last_lines(tree: Path) -> None:
 
 def test_without_a_jdk_the_last_line_says_what_was_not_run_and_how_to_run_it(tree: Path) -> None:
     put_python(tree, server_lacks="a JDK from 21 on")
-    put_tools(tree, "curl", "redis-cli")
+    put_tools(tree, "curl", "promtool", "redis-cli")
 
     *_, last = make(tree, "test").stdout.splitlines()
 
