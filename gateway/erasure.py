@@ -55,14 +55,18 @@ async def erase(
     Raises UnavailableError.
     """
     receipt = await catalogue.delete(subject.kind, subject.id, erase=True, at_ms=at_ms)
-    count = await events.forget(subject)
     if receipt is None:
+        await events.forget(subject)
         return None
+    (ordinal,) = await catalogue.ensure(subject.kind, [subject.id])  # which a tombstone keeps
+    if remains is not None:
+        # Before the events: on one server, the file that is written anew is then without the document, too. A cache
+        # that is not there gives nothing away either, and forgets within an hour.
+        with suppress(UnavailableError):
+            await remains.cache.forget_documents(subject.kind, [ordinal])
+    count = await events.forget(subject)
     lists = versions = rows = 0
     if remains is not None:
-        (ordinal,) = await catalogue.ensure(subject.kind, [subject.id])  # which a tombstone keeps
-        with suppress(UnavailableError):  # then nothing is read of it either, and an hour later it is gone
-            await remains.cache.forget_documents(subject.kind, [ordinal])
         lists = await remains.serving_log.forget(subject, ordinal)
         versions = await asyncio.to_thread(remains.models.erase, subject.kind, ordinal, subject.id)
         rows = await asyncio.to_thread(_without_rejects, remains.rejects, subject.id)

@@ -12,15 +12,19 @@ import pytest
 from starlette.requests import HTTPConnection
 
 from gateway.adapters.directory.models import DirectoryModelStore
+from gateway.erasure import Remains
+from gateway.erasure import erase as erase_subject
 from gateway.graphql.viewer import Viewer
 from gateway.http.auth import Access
 from gateway.settings import Settings
+from gateway.wiring import open_stores, patient
 from recommender.documents import Kind, Patch
 from recommender.events import EventType
 from recommender.model import Neighbours
 from recommender.ports import CachedDocument, SubjectKey
 from tests.factories import NOW_MS, event
 from tests.gateway.served_market import ServedMarket, close_market, open_market, small_model
+from tests.servers import running_redis
 
 SECRET = "person-7f3a9c"  # an id that nothing else contains
 PAYLOAD = "deletedId receiptId userErrors {{ code }}"
@@ -177,3 +181,27 @@ async def test_the_log_tells_of_an_erasure_without_naming_anybody(
     said = capsys.readouterr()
     assert receipt in said.out + said.err
     assert SECRET not in said.out + said.err
+
+
+async def test_redis_keeps_no_byte_of_an_erased_id_either(tmp_path: Path) -> None:
+    with running_redis(tmp_path / "redis") as server:
+        settings = Settings(data_dir=tmp_path / "data", cache_url=server.url, events_url=server.url)
+        stores = open_stores(patient(settings))
+        await stores.catalogue.upsert(Kind.TALENT, [Patch(SECRET, {"title": SECRET}), Patch("t1", {})])
+        await stores.catalogue.upsert(Kind.JOB, [Patch("j1", {})])
+        kinds = (EventType.VIEW, EventType.SAVE, EventType.IMPRESSION)
+        await stores.events.append(
+            [event(kind, talent, "j1", occurred_at_ms=NOW_MS) for talent in (SECRET, "t1") for kind in kinds]
+        )
+        (document,) = await stores.catalogue.get_many(Kind.TALENT, ids=[SECRET])
+        await stores.cache.put_documents(Kind.TALENT, [CachedDocument(1, document)], 3_600_000)
+        server.command("SAVE")
+        assert len(files_with(tmp_path, SECRET)) >= 3  # the catalogue, the append-only file and the dump
+        remains = Remains(stores.serving_log, stores.models, stores.cache, tmp_path / "none.jsonl")
+        subject = SubjectKey(Kind.TALENT, SECRET)
+        receipt = await erase_subject(subject, stores.catalogue, stores.events, remains, NOW_MS)
+        assert receipt == await erase_subject(subject, stores.catalogue, stores.events, remains, NOW_MS)
+        server.command("SAVE")
+        assert files_with(tmp_path, SECRET) == []
+        assert len((await stores.events.history([SubjectKey(Kind.JOB, "j1")]))[0]) == 2
+        stores.close()

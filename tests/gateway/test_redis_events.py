@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import redis
 
 from gateway.adapters.redis.encoding import ACTOR_CODES, SCHEMA, TYPE_CODES, decoded, encoded, time_from_text, time_text
 from gateway.adapters.redis.events import RedisEventLog
@@ -530,3 +531,26 @@ def test_the_doctor_says_what_is_wrong_with_a_server(tmp_path: Path, monkeypatch
         (finding,) = (each for each in findings() if each.part == "event log")
     assert finding.status is Status.FAIL
     assert "it keeps no append-only file" in finding.text
+
+
+async def test_an_erasure_keeps_the_groups_of_the_stream_where_they_were(server: RedisServer) -> None:
+    with redis.Redis.from_url(server.url) as client:
+        log = opened(server, "groups")
+        stream = "{groups:events}:stream"
+        await log.append([event(event_id=f"e{n}", talent_id=f"t{n % 2}", job_id=f"j{n}") for n in range(1_200)])
+        client.xgroup_create(stream, "reader", "0")
+        read = client.xreadgroup("reader", "me", {stream: ">"}, count=10, noack=True)
+        assert len(read[0][1]) == 10
+        assert await log.forget(SubjectKey(Kind.TALENT, "t1")) == 600
+        left = client.xrange(stream)
+        assert [place for place, _ in left] == [f"{seq}-0".encode() for seq in range(1, 1_200, 2)]
+        assert client.xinfo_stream(stream)["last-generated-id"] == b"1200-0"
+        assert client.ttl(stream) == -1
+        ((_, entries),) = client.xreadgroup("reader", "me", {stream: ">"}, count=1)
+        assert entries[0][0] == b"11-0"
+        # What is to be acknowledged only this stream knows: it stays as it is, and the events are gone all the same.
+        assert await log.forget(SubjectKey(Kind.TALENT, "t0")) == 600
+        assert client.xlen(stream) == 0
+        assert client.xpending(stream, "reader")["pending"] == 1
+        assert not client.keys(f"{stream}:*")
+        log.close()

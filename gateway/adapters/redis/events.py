@@ -14,6 +14,7 @@ ti:… ji:…     lists: a talent's, a job's impressions
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -47,6 +48,8 @@ WRITERS = 8  # appends under way at once; each holds a connection while the disk
 APPEND_BATCH = 250  # events that one script writes: it keeps the server from everybody else for some 2.5 ms
 WHOLE_APPEND = 500  # up to here an append is one step: no request brings more events
 SCAN_BATCH = 2_000
+COPY_BATCH = 500  # entries at a time: about a millisecond in which the server does nothing else
+COPY_SECONDS = 600  # then what a process that died has begun to copy goes
 FORGET_BATCH = 100
 REWRITE_POLL_SECONDS = 0.1
 TRIM_BATCH = 10_000  # entries that one step removes: it keeps the server from everybody else meanwhile
@@ -83,6 +86,8 @@ class RedisEventLog:
         self._queue = AppendQueue(self._write, part=PART, writers=WRITERS, most=APPEND_BATCH)
         self._append_script = server.slow.register_script(scripts.APPEND)
         self._forget_script = server.slow.register_script(scripts.FORGET)
+        self._copy_script = server.slow.register_script(scripts.COPY_STREAM)
+        self._exchange_script = server.slow.register_script(scripts.EXCHANGE_STREAM)
         self._newest_script = server.slow.register_script(scripts.RESTORE_NEWEST)
         self._histories_script = server.quick.register_script(scripts.HISTORIES)
         self._versions_script = server.quick.register_script(scripts.VERSIONS)
@@ -327,8 +332,24 @@ class RedisEventLog:
         """Write the append-only file anew when the old one may hold what was erased, by whomever."""
         erasures, rewritten = await _awaited(self._server.slow.hmget(self._meta, ["erasures", "rewritten"]))
         if erasures != rewritten:
+            if not await self._copy_stream():
+                return  # tried again by the next erasure
             await self._rewrite()
             await _awaited(self._server.slow.hset(self._meta, "rewritten", erasures))
+
+    async def _copy_stream(self) -> bool:
+        """Put a copy into the stream's place, as a deleted entry stays in its node's memory, and so in every dump.
+
+        False while a group of somebody else has entries to acknowledge.
+        """
+        while True:
+            copy, first_seq = f"{self._stream}:{secrets.token_hex(8)}", 0
+            while last := (await self._copy_script([self._stream, copy], [first_seq, COPY_BATCH, COPY_SECONDS])):
+                first_seq = int(last.partition(b"-")[0]) + 1
+            outcome: bytes = await self._exchange_script([self._stream, copy], [first_seq])
+            await self._server.slow.unlink(copy)
+            if outcome != b"again":
+                return outcome == b"done"
 
     async def _rewrite(self) -> None:
         while True:

@@ -83,6 +83,45 @@ if count > 0 then redis.call('HINCRBY', meta, 'erasures', 1) end
 return count
 """
 
+# KEYS: stream, its copy. ARGV: the first seq to copy, how many at most, for how many seconds a copy that nobody goes on
+# with stays. Returns the id of the last one that was copied, '' for none.
+COPY_STREAM = """
+local entries = redis.call('XRANGE', KEYS[1], ARGV[1] .. '-0', '+', 'COUNT', ARGV[2])
+for _, entry in ipairs(entries) do redis.call('XADD', KEYS[2], entry[1], unpack(entry[2])) end
+redis.call('EXPIRE', KEYS[2], ARGV[3])
+return #entries > 0 and entries[#entries][1] or ''
+"""
+
+# KEYS: stream, its copy. ARGV: the first seq that is not copied yet. Copies what came last and puts the copy into the
+# stream's place; its groups and its last id go with it. Having all that the stream has, a copy of the same length is
+# the same. Returns 'done'; 'again' when entries went meanwhile; 'held' while somebody has still to acknowledge some,
+# which only the old one knows.
+EXCHANGE_STREAM = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return 'done' end
+for _, entry in ipairs(redis.call('XRANGE', KEYS[1], ARGV[1] .. '-0', '+')) do
+  redis.call('XADD', KEYS[2], entry[1], unpack(entry[2]))
+end
+if redis.call('XLEN', KEYS[1]) ~= redis.call('XLEN', KEYS[2]) then return 'again' end
+local function named(list)
+  local its = {}
+  for i = 1, #list, 2 do its[list[i]] = list[i + 1] end
+  return its
+end
+local groups = redis.call('XINFO', 'GROUPS', KEYS[1])
+for _, group in ipairs(groups) do
+  if named(group)['pending'] > 0 then return 'held' end
+end
+redis.call('XGROUP', 'CREATE', KEYS[2], 'exchange', '0', 'MKSTREAM')
+redis.call('XGROUP', 'DESTROY', KEYS[2], 'exchange')
+for _, group in ipairs(groups) do
+  redis.call('XGROUP', 'CREATE', KEYS[2], named(group)['name'], named(group)['last-delivered-id'])
+end
+redis.call('XSETID', KEYS[2], named(redis.call('XINFO', 'STREAM', KEYS[1]))['last-generated-id'])
+redis.call('PERSIST', KEYS[2])
+redis.call('RENAME', KEYS[2], KEYS[1])
+return 'done'
+"""
+
 # KEYS: meta. ARGV: seq and erasures for which the newest time was found, the time. Returns whether they still stand.
 RESTORE_NEWEST = """
 local known = redis.call('HMGET', KEYS[1], 'seq', 'erasures')
