@@ -15,7 +15,7 @@ from typing import Final
 WAIT_S: Final = 0.08  # at the most
 QUEUE_S: Final = 0.05  # that who comes is expected to wait: what takes longer than expected is then still in time
 TARGET_S: Final = 0.08
-FEWEST: Final = 16  # at once, however long they take; as many may wait, whatever their time is expected to be
+FEWEST: Final = 32  # at once, however long they take; as many may wait, whatever their time is expected to be
 BATCH_SHARE: Final = 0.5  # of the places, for what nobody waits for
 CALLER_SHARE: Final = 0.9  # of the places, for one caller
 EVERY_S: Final = 0.05

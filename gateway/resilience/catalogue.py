@@ -161,6 +161,9 @@ class GuardedCatalogue:
         self, kind: Kind, document_id: str, *, erase: bool = False, at_ms: int | None = None
     ) -> str | None:
         """See CatalogueWriter."""
+        kept = self._documents[kind]
+        for ordinal in [ordinal for ordinal, (_, document) in kept.items() if document.id == document_id]:
+            del kept[ordinal]
         return await self.guard.write(lambda: self._catalogue.delete(kind, document_id, erase=erase, at_ms=at_ms))
 
     async def rebuild(self, on_progress: OnRebuild | None = None) -> int:

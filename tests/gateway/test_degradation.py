@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
@@ -13,6 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from gateway.adapters.redis.io_thread import IoThread
 from gateway.cli.serve import build_services
 from gateway.http.app import build_app
 from gateway.http.auth import build_access
@@ -264,3 +267,24 @@ async def test_a_caller_who_waits_less_is_answered_sooner(world: World) -> None:
     assert (len(page["nodes"]), page["degradedReasons"]) == (5, ["DEADLINE"])
     wrong = await world.client.post("/graphql", json={"query": "{ __typename }"}, headers={"Tandem-Timeout-Ms": "soon"})
     assert (wrong.status_code, wrong.json()["errors"][0]["extensions"]["code"]) == (400, "BAD_USER_INPUT")
+
+
+async def test_what_fails_after_its_caller_has_left_is_no_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    thread = IoThread("part")
+    begun = threading.Event()
+
+    async def work() -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(10)
+        except asyncio.CancelledError:
+            raise UnavailableError("part") from None
+
+    caller = asyncio.create_task(thread.run(work()))
+    await asyncio.to_thread(begun.wait)
+    caller.cancel()
+    await asyncio.gather(caller, return_exceptions=True)
+    await thread.run(asyncio.sleep(0))
+    thread.close(asyncio.sleep(0))
+    gc.collect()
+    assert not caplog.records

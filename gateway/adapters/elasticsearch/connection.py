@@ -25,6 +25,7 @@ from elasticsearch import (
     UnsupportedProductError,
 )
 
+from gateway.adapters.leaving import for_who_may_leave
 from gateway.adapters.tls import certificate_problem, root_first
 from gateway.round_trips import RoundTrip
 from recommender.errors import UnavailableError
@@ -125,7 +126,8 @@ class Connection:
 
     async def run(self, work: Coroutine[Any, Any, Answer]) -> Answer:
         """The answer of a coroutine that uses `ask`, from any loop."""
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._started(work)))
+        loop = self._started(work)
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(for_who_may_leave(work), loop))
 
     def run_now(self, work: Coroutine[Any, Any, Answer]) -> Answer:
         """The same where there is no loop; blocks."""

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from gateway.adapters.leaving import for_who_may_leave
 from recommender.errors import UnavailableError
 
 Result = TypeVar("Result")
@@ -32,7 +33,7 @@ class IoThread:
         """Await the work on the thread's loop; cancelling the caller cancels the work."""
         with self._lock:
             self._check_open(work)
-            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+            future = asyncio.run_coroutine_threadsafe(for_who_may_leave(work), self._loop)
         return await asyncio.wrap_future(future)
 
     def run_blocking(self, work: Coroutine[Any, Any, Result]) -> Result:
