@@ -144,6 +144,8 @@ class Guard:
                 succeeded = True
             except (UnavailableError, TimeoutError):
                 pass
+            except Exception as error:  # noqa: BLE001 — whatever it answers, it has to be found again
+                _log.error("probe failed", part=self.part, error=type(error).__name__)
             finally:
                 self.breaker.end_probe(succeeded=succeeded)
         _log.info("answers again", part=self.part)

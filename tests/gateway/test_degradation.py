@@ -19,8 +19,12 @@ from gateway.adapters.redis.io_thread import IoThread
 from gateway.cli.serve import build_services
 from gateway.http.app import build_app
 from gateway.http.auth import build_access
+from gateway.resilience.breaker import IN_A_ROW, Breaker
+from gateway.resilience.guard import LAGGING_S, Guard
+from gateway.resilience.loop_lag import LoopLag
 from gateway.settings import load_settings
 from gateway.wiring import Guarded, Stores, guarded, open_stores
+from recommender.degradation import DegradedReason
 from recommender.documents import Kind
 from recommender.errors import UnavailableError
 from tests.faults import HANG, REFUSE, RESET, SLOW, TORN, Fault, FaultProxy, faulty, http_answer
@@ -197,7 +201,7 @@ async def test_nothing_is_acknowledged_that_is_not_written(world: World) -> None
     assert answer["data"]["recordEvents"] == {"acceptedCount": 1, "userErrors": []}
 
 
-@pytest.mark.parametrize("fault", [HANG, REFUSE, RESET], ids=["hang", "refused", "reset"])
+@pytest.mark.parametrize("fault", [HANG, REFUSE, RESET, Fault(cut_after=3)], ids=["hang", "refused", "reset", "torn"])
 async def test_without_the_event_log_lists_rest_on_what_was_known_last(world: World, fault: Fault) -> None:
     seen, _ = await world.jobs("t1", first=40)
     world.events.fail(fault)
@@ -288,3 +292,53 @@ async def test_what_fails_after_its_caller_has_left_is_no_line_in_the_log(caplog
     thread.close(asyncio.sleep(0))
     gc.collect()
     assert not caplog.records
+
+
+async def test_a_probe_that_breaks_is_no_end_of_probing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.resilience.guard.PROBE_EVERY_S", 0.01)
+    answers = iter([KeyError("odd"), UnavailableError("part"), None])
+
+    async def probe() -> None:
+        answer = next(answers)
+        if answer is not None:
+            raise answer
+
+    async def fails() -> None:
+        raise UnavailableError("part")
+
+    guard = Guard("part", DegradedReason.CACHE, probe)
+    for _ in range(IN_A_ROW):
+        with pytest.raises(UnavailableError):
+            await guard.read(fails)
+    assert not guard.breaker.is_closed
+    for _ in range(200):
+        if guard.breaker.is_closed:
+            break
+        await asyncio.sleep(0.01)
+    assert (guard.breaker.is_closed, guard.counts["probed"], guard.counts["failed"]) == (True, 3, IN_A_ROW)
+
+
+async def test_what_fails_while_this_process_is_late_opens_nothing() -> None:
+    lag = LoopLag()
+    lag._seen.append(2 * LAGGING_S)
+
+    async def fails() -> None:
+        raise UnavailableError("part")
+
+    guard = Guard("part", DegradedReason.CACHE, fails, lag=lag)
+    for _ in range(3 * IN_A_ROW):
+        with pytest.raises(UnavailableError):
+            await guard.read(fails)
+    assert (guard.breaker.is_closed, guard.counts["excused"]) == (True, 3 * IN_A_ROW)
+
+
+def test_what_fails_now_and_then_is_left_alone_when_that_is_half_of_the_time() -> None:
+    breaker = Breaker()
+    for _ in range(9):
+        breaker.fail()
+        breaker.succeed()
+    assert breaker.is_closed
+    assert breaker.fail()
+    breaker.end_probe(succeeded=True)
+    assert breaker.is_closed
+    assert not breaker.fail()  # what was before is forgotten
