@@ -17,7 +17,7 @@ SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 PROSE = (ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs" / "decisions").glob("*.md")))
 # Libraries of many files, in either package: they have no single home.
 AT_HOME_ANYWHERE = {"numpy", "scipy", "pyroaring", "orjson", "structlog"}
-IMPORTED_AS = {"strawberry_graphql": "strawberry"}
+IMPORTED_AS = {"pyjwt": "jwt", "strawberry_graphql": "strawberry"}
 ONET = (
     "This product includes information from the O*NET 29.2 Database by the U.S. Department of Labor, Employment and "
     "Training Administration (USDOL/ETA). Used under the CC BY 4.0 license. O*NET® is a trademark of USDOL/ETA. The "
