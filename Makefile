@@ -74,6 +74,11 @@ endef
 
 # ---- Test it --------------------------------------------------------------------------------------------------------
 
+SIZE ?= 2000
+.PHONY: fuzz
+fuzz: install-dev ## made-up operations, requests and bytes, SIZE=2000 of them, from a SEED that is printed
+	$(BIN)/python tools/fuzz/run.py --size $(SIZE) $(if $(SEED),--seed $(SEED))
+
 .PHONY: test
 test: check-parts install-dev lint types contracts schema unit $(if $(NODE_LACKS),,wheel clients) $(if $(LACKS),,browser) ## run every test there is, and say at the end what could not be run here
 	@echo
