@@ -20,10 +20,10 @@ class DegradedReason(enum.Enum):
 
 @dataclass(slots=True, eq=False)
 class Degradation:
-    """Of one answer in the making. reasons: so far. lost: parts that have failed it, and are not asked again; true: whose
-    time was over.
+    """Of one answer in the making. reasons: so far.
 
-    waited_s: for parts, one after the other. until_s: when the answer is to be there, in seconds of a monotonic clock; what is asked meanwhile waits no longer.
+    until_s: when the answer is to be there, in seconds of a monotonic clock; what is asked meanwhile waits no longer.
+    waited_s: for parts, added up. lost: parts that have failed it and are not asked again; true: its time was over.
     """
 
     until_s: float = math.inf
