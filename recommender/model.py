@@ -69,6 +69,7 @@ class Manifest:
     as_of_ms: the now that ages were measured from: the newest event's time, None when no event has one.
     watermark: seq of the last event in it.
     of_clients: how the clients' interest was learnt, where it is one of its own.
+    started_from: the version whose factors this one went on from; None: it was learnt from the log alone.
     """
 
     version: str
@@ -80,6 +81,7 @@ class Manifest:
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     schema: int = SCHEMA
     of_clients: Hyperparameters | None = None
+    started_from: str | None = None
 
 
 @dataclass(frozen=True, eq=False)

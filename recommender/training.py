@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from recommender.als import fit, fit_jobs, fold_in_many, side_of
+from recommender.als import Start, fit, fit_jobs, fold_in_many, side_of
 from recommender.baselines import Neighbours as NearBy
 from recommender.baselines import Popularity, Scorer, item_knn, rp3beta
 from recommender.blend import (
@@ -32,9 +33,11 @@ from recommender.documents import Kind
 from recommender.errors import BadInputError
 from recommender.features import DescribedItems
 from recommender.interactions import EventTable, affinity
-from recommender.model import Hyperparameters, Manifest, Model, Neighbours, Ordinals, Side
+from recommender.model import Fit, Hyperparameters, Manifest, Model, Neighbours, Ordinals, Side
 from recommender.recipe import SEED, Recipe, resolve
 from recommender.splits import Split
+
+MOVED: Final = 1.5  # times, of confidence or regularisation since an earlier model
 
 
 def contenders(
@@ -130,11 +133,13 @@ def train(
     metrics: Mapping[str, Mapping[str, float]] | None = None,
     on_iteration: OnIteration | None = None,
     described: Mapping[Kind, DescribedItems] | None = None,
+    earlier: Earlier | None = None,
 ) -> Model:
     """A model of everything in `table`, and of what `described` says of those that no event speaks of.
 
     talent_ordinals, job_ordinals: the catalogue's number of each of the table's ids. as_of_ms: the now that ages are
     measured from. watermark: seq of the last event of the log that was read. trained_at_ms, nonce: see `version_of`.
+    earlier: to go on from where that will do, see `start_from`.
     Raises: BadInputError when no event in force speaks for a pair.
     """
     matrix = affinity(table, recipe.half_life_days, as_of_ms, recipe.emphasis)
@@ -148,7 +153,8 @@ def train(
     matrix = matrix[talents][:, jobs]
     matrix.sort_indices()
     hyper = resolve(recipe, matrix, seed)
-    talent_factors, job_factors = fit(matrix, hyper, on_iteration)
+    start = None if earlier is None else start_from(earlier.fit, hyper, talent_ordinals[talents], job_ordinals[jobs])
+    talent_factors, job_factors = fit(matrix, hyper, on_iteration, start)
     near_jobs, typical = fit_neighbours(matrix, side_of(job_factors), hyper, recipe, seed)
     near_talents, _ = fit_neighbours(matrix.T.tocsr(), side_of(talent_factors), hyper, recipe, seed)
     hyper = replace(hyper, popularity=popularity_weight(typical, recipe.neighbours, recipe.popularity))
@@ -186,10 +192,38 @@ def train(
             events=len(table),
             hyperparameters=hyper,
             metrics=metrics or {},
+            started_from=earlier.version if earlier is not None and start is not None else None,
         ),
         talents=talent_side,
         jobs=job_side,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Earlier:
+    """An interest of an earlier model."""
+
+    version: str
+    fit: Fit
+
+
+def start_from(fit: Fit, hyper: Hyperparameters, talents: Ordinals, jobs: Ordinals) -> Start | None:
+    """The factors that an earlier fit had for some talents and jobs; None where they are no start for this one.
+
+    They are none where events were weighed otherwise, where the factors have another width or, as confidence or
+    regularisation have moved by more than MOVED, another length, and where most of the rows are new.
+    """
+    old = fit.hyperparameters
+    moved = [(hyper.alpha, old.alpha), (hyper.regularization, old.regularization)]
+    alike_weighed = (hyper.half_life_days, hyper.emphasis) == (old.half_life_days, old.emphasis)
+    if not alike_weighed or hyper.factors != old.factors or any(max(a, b) > MOVED * min(a, b) for a, b in moved):
+        return None
+    sides = ((fit.talents, talents), (fit.jobs, jobs))
+    known = [side.rows(ordinals) >= 0 for side, ordinals in sides]
+    if any(2 * np.count_nonzero(of) < len(of) for of in known):
+        return None
+    of_talents, of_jobs = (side.factors_of(ordinals).astype(np.float32) for side, ordinals in sides)
+    return Start(of_talents, of_jobs, *known)
 
 
 def _with_content(

@@ -25,11 +25,11 @@ from recommender.events import EventType
 from recommender.features import DescribedItems
 from recommender.interactions import EventTable, affinity
 from recommender.interest import MUTUAL_WEIGHT
-from recommender.model import ClientsInterest, Factors, Model, Ordinals, Side
+from recommender.model import ClientsInterest, Factors, Fit, Manifest, Model, Ordinals, Side
 from recommender.recipe import SEED, Recipe, brought_over, default_recipe
 from recommender.splits import Split, split_events
 from recommender.suitability import suitability
-from recommender.training import contenders_both_ways, train
+from recommender.training import Earlier, contenders_both_ways, train
 
 FEWEST: Final = 50  # pairs acted on after the cut; the error of a logit's slope is then some 14 % of its spread
 ASKED: Final = 1_500  # subjects of a calibration
@@ -340,10 +340,17 @@ def train_both_sides(
     metrics: Mapping[str, Mapping[str, float]] | None = None,
     on_iteration: OnIteration | None = None,
     described: Described | None = None,
+    earlier: Model | None = None,
 ) -> Model:
-    """A model of everything in `table`, with an interest for each side that can have its own; see `training.train`."""
+    """A model of everything in `table`, with an interest for each side that can have its own; see `training.train`.
 
-    def learnt(part: EventTable, by: Recipe) -> Model:
+    earlier: a model to go on from; not one that knows of anything after this one's as-of or watermark, nor, for an
+    interest of one side, one that has but one for both. What is calibrated is always learnt anew.
+    """
+    if earlier is not None and not precedes(earlier.manifest, as_of_ms, watermark):
+        earlier = None
+
+    def learnt(part: EventTable, by: Recipe, of: Fit | None) -> Model:
         return train(
             part,
             by,
@@ -357,16 +364,18 @@ def train_both_sides(
             metrics=metrics,
             on_iteration=on_iteration,
             described=described,
+            earlier=None if of is None or earlier is None else Earlier(earlier.manifest.version, of),
         )
 
     ordinals = {Kind.TALENT: talent_ordinals, Kind.JOB: job_ordinals}
     content = None if described is None else {kind: described[kind].at(of) for kind, of in ordinals.items()}
     sides = calibrate(table, recipe, content=content, seed=seed)
     if sides is None:
-        return learnt(table, recipe)
+        return learnt(table, recipe, None if earlier is None or earlier.clients is not None else earlier.first)
     of_clients = of_actor(table, Actor.CLIENT)
-    model = learnt(of_actor(table, Actor.TALENT), sides.recipes[Actor.TALENT])
-    clients = learnt(of_clients, sides.recipes[Actor.CLIENT])
+    of_each = (None, None) if earlier is None or earlier.clients is None else (earlier.first, earlier.of_clients)
+    model = learnt(of_actor(table, Actor.TALENT), sides.recipes[Actor.TALENT], of_each[0])
+    clients = learnt(of_clients, sides.recipes[Actor.CLIENT], of_each[1])
     factors = None
     if sides.is_suited and described is not None:
         everything = {kind: described[kind].rows for kind in Kind}
@@ -385,6 +394,7 @@ def train_both_sides(
         manifest=replace(
             model.manifest,
             events=len(table),
+            started_from=model.manifest.started_from or clients.manifest.started_from,
             hyperparameters=replace(
                 model.manifest.hyperparameters,
                 calibration=_map_of(sides.own[Kind.JOB]),
@@ -399,6 +409,12 @@ def train_both_sides(
         ),
         clients=ClientsInterest(clients.talents, clients.jobs, *suited),
     )
+
+
+def precedes(manifest: Manifest, as_of_ms: int | None, watermark: int) -> bool:
+    """Whether a model was made of nothing that a training at that time, of so much of the log, must not know."""
+    known = manifest.as_of_ms
+    return manifest.watermark <= watermark and (known is None or (as_of_ms is not None and known <= as_of_ms))
 
 
 def _map_of(logit: Logit) -> tuple[float, float]:

@@ -48,12 +48,14 @@ async def train_and_publish(
     seed: int = 42,
     defaults: bool = False,
     gate: bool = True,
+    warm_start: bool = True,
     console: Console | None = None,
 ) -> Model:
     """Read the log, choose hyper-parameters, compare (unless told not to), train on everything and publish.
 
     The same model comes out with and without `evaluate`. defaults: ignore what `tandem tune` found. trained_at_ms and
-    nonce make the version. gate: keep a model from serving that is surely worse than the serving one.
+    nonce make the version. gate: keep a model from serving that is surely worse than the serving one. warm_start: go on
+    from the factors of the serving model; what is measured is learnt without it.
     Raises BadInputError when there is nothing to learn from, ModelRefusedError for a model that was kept and not
     pointed to.
     """
@@ -95,6 +97,7 @@ async def train_and_publish(
             metrics=metrics,
             on_iteration=lambda done, of: shown.show("Training", done, of),
             described=features.items,
+            earlier=await asyncio.to_thread(_earlier, stores) if warm_start else None,
         )
         refusal = None
         if gate:
@@ -110,6 +113,15 @@ async def train_and_publish(
     await asyncio.to_thread(_write_report, stores, model, table, comparison, console)
     _print_model(stores, model, console)
     return model
+
+
+def _earlier(stores: Stores) -> Model | None:
+    """The model that serves, where it can be read: it is a start and nothing rests on it."""
+    version = stores.models.current()
+    try:
+        return None if version is None else stores.models.load(version)
+    except (ModelRefusedError, KeyError):
+        return None
 
 
 def _write_report(
@@ -179,7 +191,8 @@ def _print_model(stores: Stores, model: Model, console: Console) -> None:
         f"{hyper.factors} factors, regularization {hyper.regularization:.4g}, "
         f"alpha {hyper.alpha:.4g}, {hyper.iterations} iterations, {decay}, "
         f"popularity {hyper.popularity:.4g}; neighbours {hyper.neighbours:g} in lists of jobs, "
-        f"{hyper.talent_neighbours:g} in lists of talents, by content {hyper.content:g} and {hyper.talent_content:g}.",
+        f"{hyper.talent_neighbours:g} in lists of talents, by content {hyper.content:g} and {hyper.talent_content:g}"
+        f"{f'; it went on from {started_from}' if (started_from := model.manifest.started_from) else ''}.",
         highlight=False,
         markup=False,
     )
@@ -192,7 +205,7 @@ def _rows(side: Side) -> str:
     return f"{side.learnt_rows:,} (and {cold:,} by content alone)" if cold else f"{side.learnt_rows:,}"
 
 
-async def _train(as_of_ms: int | None, evaluate: bool, seed: int, defaults: bool, gate: bool) -> None:
+async def _train(as_of_ms: int | None, evaluate: bool, seed: int, defaults: bool, gate: bool, warm_start: bool) -> None:
     from gateway.settings import load_settings
     from gateway.wiring import stores
 
@@ -206,6 +219,7 @@ async def _train(as_of_ms: int | None, evaluate: bool, seed: int, defaults: bool
             seed=seed,
             defaults=defaults,
             gate=gate,
+            warm_start=warm_start,
         )
 
 
@@ -222,9 +236,12 @@ def command(
     force: Annotated[
         bool, typer.Option("--force", "--no-gate", help="Let it serve even if it is worse than the serving model.")
     ] = False,
+    warm_start: Annotated[
+        bool, typer.Option(help="Go on from the serving model's factors, in a third of the iterations, where they fit.")
+    ] = True,
 ) -> None:
     """Learn from the event log, print how well, and publish the model that serving picks up.
 
     A model that is surely worse than the serving one is kept, does not serve, and the command fails.
     """
-    asyncio.run(_train(time_option(as_of), evaluate, seed, defaults, not force))
+    asyncio.run(_train(time_option(as_of), evaluate, seed, defaults, not force, warm_start))

@@ -156,6 +156,7 @@ def two_sided(**parts: Any) -> Model:
 
 def test_the_clients_interest_comes_back(store: DirectoryModelStore) -> None:
     published = two_sided()
+    published = replace(published, manifest=replace(published.manifest, started_from="earlier"))
     store.publish(published)
     found = store.load("v1")
     assert_same(found, published)
@@ -164,6 +165,7 @@ def test_the_clients_interest_comes_back(store: DirectoryModelStore) -> None:
         ours, theirs = getattr(found.clients, name), getattr(published.clients, name)
         np.testing.assert_array_equal(ours.ordinals, theirs.ordinals)
         np.testing.assert_array_equal(ours.factors, theirs.factors)
+    assert found.manifest.started_from == "earlier"
     assert found.of_clients is not None and found.of_clients.hyperparameters.calibration_of(Kind.TALENT) == (90.0, -7.5)
 
 

@@ -65,10 +65,13 @@ async def test_the_same_model_comes_out_without_the_evaluation(data_dir: Path) -
     async with stores(load_settings()) as opened:
         await opened.events.append(market())
         with_it = await train_on(opened, "a")
-        without = await train_on(opened, "b", evaluate=False)
+        without = await train_on(opened, "b", evaluate=False, warm_start=False)
+        gone_on = await train_on(opened, "c", evaluate=False)
     assert with_it.manifest.hyperparameters == without.manifest.hyperparameters  # type: ignore[attr-defined]
     assert with_it.jobs.factors.tobytes() == without.jobs.factors.tobytes()  # type: ignore[attr-defined]
     assert without.manifest.metrics == {}  # type: ignore[attr-defined]
+    assert without.manifest.started_from is None  # type: ignore[attr-defined]
+    assert gone_on.manifest.started_from == without.manifest.version  # type: ignore[attr-defined]
 
 
 async def test_as_of_leaves_later_events_out(data_dir: Path) -> None:

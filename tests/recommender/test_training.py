@@ -17,7 +17,8 @@ from recommender.interactions import EventTable, affinity, pair_weights, table_f
 from recommender.model import Model
 from recommender.recipe import Recipe, carried_over, default_recipe, resolve
 from recommender.splits import split_events
-from recommender.training import contenders, train, version_of
+from recommender.training import Earlier, contenders, start_from, train, version_of
+from recommender.two_sides import precedes
 from tests.factories import DAY_MS, NOW_MS, event
 
 SMALL = Recipe(factors=4, strength=10.0, shrinkage=1.0, half_life_days=30.0)
@@ -276,3 +277,61 @@ def test_what_views_weigh_is_chosen_where_types_differ_and_left_where_there_is_o
     alike = replace(table, kind=np.full_like(table.kind, table.kind[0]))
     assert not has_types(alike)
     assert choose_recipe(alike).emphasis == Emphasis()
+
+
+def grown(table: EventTable) -> tuple[Model, dict[str, object]]:
+    """A model of the first nine tenths of a log, and what a training of all of it is given."""
+    rows = np.arange(len(table))
+    earlier = trained(table.take(rows[: len(rows) * 9 // 10]))
+    fit = replace(earlier, manifest=replace(earlier.manifest, version="earlier"))
+    return fit, {"earlier": Earlier(fit.manifest.version, fit.first)}
+
+
+def test_a_model_goes_on_from_an_earlier_one_in_a_third_of_the_iterations_and_says_so() -> None:
+    table = table_from_events(taste_events())
+    _, given = grown(table)
+    told: list[int] = []
+    model = trained(table, on_iteration=lambda done, of: told.append(of), **given)
+    assert model.manifest.started_from == "earlier"
+    assert set(told) == {-(-SMALL.iterations // 3)}
+    assert model.manifest.hyperparameters == replace(
+        trained(table).manifest.hyperparameters, popularity=model.manifest.hyperparameters.popularity
+    )
+    again = trained(table, **given)
+    assert again.jobs.factors.tobytes() == model.jobs.factors.tobytes()
+    assert trained(table).manifest.started_from is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"factors": 5},
+        {"strength": 40.0},
+        {"shrinkage": 40.0},
+        {"half_life_days": 90.0},
+        {"emphasis": Emphasis(views=2.0)},
+    ],
+)
+def test_a_model_learnt_otherwise_is_no_start(change: dict[str, object]) -> None:
+    table = table_from_events(taste_events())
+    _, given = grown(table)
+    recipe = replace(SMALL, **change)  # type: ignore[arg-type]
+    model = trained(table, recipe, **given)
+    assert model.manifest.started_from is None
+    assert model.jobs.factors.tobytes() == trained(table, recipe).jobs.factors.tobytes()
+
+
+def test_a_model_of_others_is_no_start() -> None:
+    table = table_from_events(taste_events())
+    earlier, _ = grown(table)
+    strangers = earlier.jobs.ordinals + np.uint32(10_000)
+    assert start_from(earlier.first, earlier.manifest.hyperparameters, earlier.talents.ordinals, strangers) is None
+
+
+def test_a_model_that_knows_of_what_is_to_come_is_no_start() -> None:
+    manifest = trained(table_from_events(taste_events())).manifest
+    known = replace(manifest, as_of_ms=1_000, watermark=10)
+    assert precedes(known, 1_000, 10)
+    assert not precedes(known, 999, 10)
+    assert not precedes(known, 1_000, 9)
+    assert not precedes(known, None, 10)

@@ -507,6 +507,7 @@ def _described(manifest: Manifest, arrays: Mapping[str, npt.NDArray[Any]], data:
         "events": manifest.events,
         "hyperparameters": asdict(manifest.hyperparameters),
         "of_clients": None if manifest.of_clients is None else asdict(manifest.of_clients),
+        "started_from": manifest.started_from,
         # JSON has no NaN: a metric without a value is null.
         "metrics": {
             group: {name: float(value) if math.isfinite(value) else None for name, value in values.items()}
@@ -562,6 +563,7 @@ def _manifest(version: str, document: Mapping[str, Any]) -> Manifest:
             },
             schema=document["schema"],
             of_clients=_hyperparameters(of_clients) if (of_clients := document.get("of_clients")) else None,
+            started_from=document.get("started_from"),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise _refused(version, f"its {MANIFEST} was written by another version of Tandem ({error})") from error
