@@ -254,7 +254,7 @@ class GraphQLView(GraphQL[Context, None]):
             result = await self._executed(request, request_adapter, context, operation, request_data)
             codes = [str((error.extensions or {}).get("code")) for error in result.errors or ()]
             reasons = (result.extensions or {}).get("degraded", {}).get("reasons", ())
-            observed.ends(codes, reasons, context.requested_cost)
+            observed.ends(codes, reasons, context.requested_cost, ", ".join(context.viewer.roles))
         return result
 
     async def _executed(

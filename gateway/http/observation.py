@@ -6,7 +6,7 @@ import hashlib
 import re
 import time
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any, Final
@@ -60,12 +60,15 @@ class ObservedOperation:
         self._start = time.perf_counter()
         return self
 
-    def ends(self, codes: Iterable[str], reasons: Iterable[str], cost: int) -> None:
-        """codes: of its errors. reasons: why it was answered from less than usual. cost: see cost.py."""
-        reasons = list(reasons)
+    def ends(self, codes: Sequence[str], reasons: Sequence[str], cost: int, role: str) -> None:
+        """codes: of its errors. reasons: why it was answered from less than usual. cost: see cost.py. role: whose."""
         self._outcome, self._cost = outcome_of(codes, reasons), cost
         for reason in reasons:
             instruments.DEGRADED.labels(reason).inc()
+        if "THROTTLED" in codes:
+            instruments.RATE_LIMITED.labels(role).inc()
+        if "FORBIDDEN" in codes:
+            instruments.AUTH_FAILURES.labels("forbidden").inc()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -11,12 +11,13 @@ from textwrap import dedent
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
+from starlette.datastructures import State
 
 from gateway import instruments
-from gateway.graphql.persisted import PersistedOperations
+from gateway.graphql.persisted import Operation, PersistedOperations
 from gateway.http.app import build_app
 from gateway.http.auth import build_access
-from gateway.http.observation import outcome_of
+from gateway.http.observation import ObservedOperation, outcome_of
 from gateway.instruments import Followed, exposition
 from gateway.settings import Settings
 from gateway.shared_counts import forget, shared_directory
@@ -69,6 +70,26 @@ async def test_a_failure_of_ours_is_an_error_and_no_clients(market: ServedMarket
     before = await scraped(market)
     await market.ask('{ talent(talentId: "t1") { title } }')
     assert (await grown(market, before))["tandem_operations_total operation=other, outcome=error"] == 1
+
+
+async def test_who_is_over_the_rate_or_not_let_in_is_counted(market: ServedMarket) -> None:
+    before = await scraped(market)
+    with ObservedOperation(Operation("{ x }"), State({"trace_id": None, "operations": []})) as observed:
+        observed.ends(["THROTTLED"], [], 0, "talent")
+    await market.client.post("/graphql", json={"query": "{ viewer { roles } }"}, headers={"Authorization": "Bearer x"})
+    more = await grown(market, before)
+    assert more["tandem_rate_limited_total role=talent"] == 1
+    assert more["tandem_auth_failures_total reason=bad token"] == 1
+
+
+async def test_events_are_counted_by_what_became_of_them(market: ServedMarket) -> None:
+    before = await scraped(market)
+    event = '{ eventId: "e-1", actor: TALENT, type: APPLY, talentId: "t1", jobId: "j2" }'
+    for _ in range(2):
+        await market.data(f"mutation {{ recordEvents(input: {{ events: [{event}] }}) {{ acceptedCount }} }}")
+    more = await grown(market, before)
+    assert more["tandem_events_total outcome=accepted"] == 1
+    assert more["tandem_events_total outcome=duplicate"] == 1
 
 
 def test_the_worst_of_an_answer_is_its_outcome() -> None:

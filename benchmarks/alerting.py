@@ -1,0 +1,259 @@
+"""A real Prometheus over a gateway with real servers: which alerts a fault fires, how soon, and how soon they end.
+
+By hand.
+
+    python -m benchmarks.alerting [elasticsearch] [model] [gateway]      the faults, all by default; about ten minutes
+
+With the rules of deploy/prometheus, as they are, and five queries a second. While the alert fires, the queries of its
+runbook's first look are asked, and `tandem doctor` where it says so. Needs Prometheus (Debian: apt-get install
+prometheus) and what `make test` needs. Exit code 1 when an alert that was expected did not fire, or another did.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from gateway.adapters.directory.models import DirectoryModelStore
+from tests.elasticsearch_server import free_port, launcher, running_elasticsearch
+from tests.gateway.served_market import small_model
+from tests.processes import tandem
+from tests.production.stack import JOBS, SERVICE_TOKEN, TALENTS, Replica, Stack, running_stack
+
+ROOT = Path(__file__).parents[1]
+QUERIES_PER_SECOND = 5
+PATIENCE_SECONDS = 300.0
+# As an operator would have it: the stack of the tests waits for a slow machine.
+TIMES = {"TANDEM_CATALOGUE_TIMEOUT_MS": "120", "TANDEM_EVENTS_TIMEOUT_MS": "100", "TANDEM_DEADLINE_MS": "300"}
+QUERY = 'query Feed { recommendedJobs(subject: { talentId: "t%d" }, first: 10) { nodes { jobId title } } }'
+CONFIGURATION = """
+global: {{scrape_interval: 2s, evaluation_interval: 2s}}
+rule_files: [{rules}/recording.yml, {rules}/alerts.yml]
+scrape_configs:
+  - job_name: tandem
+    authorization: {{credentials: {token}}}
+    static_configs: [{{targets: ["{target}"]}}]
+"""
+
+
+class Prometheus:
+    """A server of one's own."""
+
+    def __init__(self, port: int) -> None:
+        self._url = f"http://127.0.0.1:{port}/api/v1"
+
+    def get(self, path: str, **parameters: str) -> Any:
+        """The data of an answer; None while there is none."""
+        with suppress(httpx.HTTPError):
+            return httpx.get(f"{self._url}/{path}", params=parameters, timeout=5).json().get("data")
+        return None
+
+    def firing(self) -> set[str]:
+        """Alerts that fire now."""
+        found = (self.get("alerts") or {"alerts": []})["alerts"]
+        return {one["labels"]["alertname"] for one in found if one["state"] == "firing"}
+
+    def is_up(self) -> bool:
+        """Whether the gateway is scraped and every rule is loaded and well."""
+        targets = (self.get("targets") or {"activeTargets": []})["activeTargets"]
+        groups = (self.get("rules") or {"groups": []})["groups"]
+        rules = [rule["health"] for group in groups for rule in group["rules"]]
+        return [one["health"] for one in targets] == ["up"] and len(rules) > 30 and set(rules) == {"ok"}
+
+
+@contextmanager
+def running_prometheus(directory: Path, replica: Replica) -> Iterator[Prometheus]:
+    """For the length of a block."""
+    port, target = free_port(), replica.url.removeprefix("http://")
+    rules = ROOT / "deploy" / "prometheus"
+    directory.mkdir()
+    configuration = directory / "prometheus.yml"
+    configuration.write_text(CONFIGURATION.format(rules=rules, token=SERVICE_TOKEN, target=target), encoding="utf-8")
+    binary = shutil.which("prometheus")
+    if binary is None:
+        sys.exit("there is no prometheus here; on Debian: apt-get install prometheus")
+    arguments = [
+        f"--config.file={configuration}",
+        f"--storage.tsdb.path={directory}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen(  # noqa: S603 — ours
+            [binary, *arguments], stdout=log, stderr=log
+        )
+    try:
+        yield Prometheus(port)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+async def ask_on(replica: Replica, outcomes: dict[str, int]) -> None:
+    """Query after query, each in its time whatever became of those before; counts what came of them."""
+    headers = {"Authorization": f"Bearer {SERVICE_TOKEN}"}
+    async with httpx.AsyncClient(headers=headers, timeout=5) as client:
+
+        async def one(number: int) -> None:
+            try:
+                query = QUERY % (number % TALENTS + 1)
+                answer = (await client.post(f"{replica.url}/graphql", json={"query": query})).json()
+                degraded = "degraded" in answer.get("extensions", {})
+                outcome = "error" if "errors" in answer else "degraded" if degraded else "ok"
+            except httpx.HTTPError:
+                outcome = "no answer"
+            outcomes[outcome] = outcomes.get(outcome, 0) + 1
+
+        running: set[asyncio.Task[None]] = set()
+        number = 0
+        while True:
+            number += 1
+            task = asyncio.create_task(one(number))
+            running.add(task)
+            task.add_done_callback(running.discard)
+            await asyncio.sleep(1 / QUERIES_PER_SECOND)
+
+
+async def until(reached: Callable[[], bool]) -> float | None:
+    """Seconds until it is so; None when it never is."""
+    begun = time.monotonic()
+    while time.monotonic() - begun < PATIENCE_SECONDS:
+        if await asyncio.to_thread(reached):
+            return time.monotonic() - begun
+        await asyncio.sleep(1)
+    return None
+
+
+async def first_look(prometheus: Prometheus, alert: str, stack: Stack, replica: Replica) -> None:
+    """What the runbook tells to look at first, and what is seen."""
+    rules = prometheus.get("rules", type="alert")["groups"]
+    page = next(rule["annotations"]["runbook"] for group in rules for rule in group["rules"] if rule["name"] == alert)
+    look = (ROOT / page).read_text(encoding="utf-8").split("## First look")[1].split("\n## ")[0]
+    print(f"  {page}")
+    for line in "\n".join(re.findall(r"```\n(.*?)```", look, re.DOTALL)).splitlines():
+        if re.match(r"tandem doctor", line):
+            done = await asyncio.to_thread(tandem, replica.data, "doctor", **(stack.settings | TIMES))
+            print(
+                f"    {line}: exit {done.returncode}\n      "
+                + "\n      ".join((done.stdout + done.stderr).splitlines())
+            )
+        elif "tandem_" in line or line.startswith("up"):
+            found = prometheus.get("query", query=line)["result"]
+            values = [f"{' '.join(one['metric'].values())} {float(one['value'][1]):.3g}" for one in found]
+            print(f"    {line}\n      {'; '.join(values) or 'nothing'}")
+
+
+async def try_fault(
+    prometheus: Prometheus,
+    stack: Stack,
+    replica: Replica,
+    alert: str,
+    break_it: Callable[[], Any],
+    heal: Callable[[], Any],
+) -> bool:
+    """Whether exactly this alert fires while it is broken, and none once it is healed."""
+    outcomes: dict[str, int] = {}
+    asking = asyncio.create_task(ask_on(replica, outcomes))
+    others: set[str] = set()
+
+    def fires() -> bool:
+        others.update(prometheus.firing() - {alert})
+        return alert in prometheus.firing()
+
+    try:
+        await asyncio.to_thread(break_it)
+        after = await until(fires)
+        print(f"{alert}: {'never fired' if after is None else f'fired after {after:.0f} s'}")
+        if after is not None:
+            await first_look(prometheus, alert, stack, replica)
+    finally:
+        await asyncio.to_thread(heal)
+    ended = await until(lambda: not fires())
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    how = "it never ended" if ended is None else f"over {ended:.0f} s after the fault"
+    print(f"  {how}; other alerts: {', '.join(sorted(others)) or 'none'}; answers: {outcomes}", flush=True)
+    return after is not None and ended is not None and not others
+
+
+def publish(models: Path, version: str) -> None:
+    """A model that was trained just now."""
+    model, store = small_model(version, talents=TALENTS, jobs=JOBS), DirectoryModelStore(models)
+    store.publish(replace(model, manifest=replace(model.manifest, trained_at_ms=time.time_ns() // 1_000_000)))
+    store.close()
+
+
+def point(models: Path, current: bytes) -> None:
+    """Make another model the one to serve."""
+    new = models / "CURRENT.new"
+    new.write_bytes(current)
+    new.rename(models / "CURRENT")
+
+
+async def run(faults: list[str], directory: Path, url: str, stack: Stack) -> int:
+    """Every fault, one after the other."""
+    models = stack.directory / "models"
+    publish(models, "m2")
+    replica = stack.replica(**TIMES)
+    run_elasticsearch = launcher()
+    port = int(url.rpartition(":")[2])
+
+    def tear() -> None:
+        elsewhere = directory / "elsewhere"
+        publish(elsewhere, "m3")
+        largest = max((elsewhere / "m3").iterdir(), key=lambda path: path.stat().st_size)
+        largest.write_bytes(largest.read_bytes()[:-100])
+        shutil.copytree(elsewhere / "m3", models / "m3")
+        point(models, (elsewhere / "CURRENT").read_bytes())
+
+    sound = (models / "CURRENT").read_bytes()
+    cases: dict[str, tuple[str, Callable[[], Any], Callable[[], Any]]] = {
+        "elasticsearch": (
+            "TandemBreakerOpen",
+            lambda: run_elasticsearch.stop(port, run_elasticsearch.DEFAULT_DIRECTORY, keep_data=True),
+            lambda: run_elasticsearch.start(
+                port, "512m", run_elasticsearch.DEFAULT_DIRECTORY, ends_with_caller=True, keep_data=True
+            ),
+        ),
+        "model": ("TandemModelRefused", tear, lambda: point(models, sound)),
+        "gateway": ("TandemDown", replica.kill, replica.start),
+    }
+    warm = asyncio.create_task(ask_on(replica, {}))
+    await asyncio.sleep(10)
+    warm.cancel()
+    failed = 0
+    with running_prometheus(directory / "prometheus", replica) as prometheus:
+        up = await until(prometheus.is_up)
+        print(
+            "Prometheus never had its target and rules" if up is None else f"target up, rules loaded after {up:.0f} s"
+        )
+        failed += up is None
+        for fault in faults:
+            failed += not await try_fault(prometheus, stack, replica, *cases[fault])
+    return int(failed > 0)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("faults", nargs="*", metavar="fault", help="elasticsearch, model, gateway")
+    faults = parser.parse_args().faults or ["elasticsearch", "model", "gateway"]
+    with tempfile.TemporaryDirectory() as name, running_elasticsearch() as url:
+        directory = Path(name)
+        with running_stack(directory, url) as stack:
+            return asyncio.run(run(faults, directory, url, stack))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
