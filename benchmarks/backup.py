@@ -1,9 +1,9 @@
-"""Whether a restored system gives the same answers: lists of sampled talents and jobs before a backup and after a restore.
+"""Whether a restored system answers the same: lists of sampled talents and jobs before a backup and after a restore.
 
     .venv/bin/python -m benchmarks.backup DATA [--requests 1000] [--seed 7]
 
-DATA: a directory that `tandem demo --no-serve` has built. The backup is made of it while it is left as it is, and restored
-into a directory of its own, which is removed.
+DATA: a directory that `tandem demo --no-serve` has built. The backup is made of it while it is left as it is, and put
+back into a directory of its own, which is removed.
 """
 
 from __future__ import annotations
