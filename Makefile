@@ -139,6 +139,10 @@ browser: install-dev graphiql tests/browser/node_modules/.package-lock.json ## G
 clients: install-dev tests/clients/node_modules/.package-lock.json tests/clients/python/.venv/installed.lock ## Apollo, urql, Relay and others against a running gateway (needs Node)
 	$(BIN)/pytest -r s tests/clients
 
+.PHONY: bench
+bench: install-dev ## measure everything, or the parts that ARGS names: ARGS='load --quick' (docs/performance.md)
+	$(BIN)/python -m benchmarks $(ARGS)
+
 # The generator of the client for Python pins tools that the project has newer.
 tests/clients/python/.venv/installed.lock: tests/clients/python/requirements.lock
 	$(BIN)/python -m venv --clear $(@D)
