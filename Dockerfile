@@ -22,11 +22,7 @@ RUN /opt/tandem/bin/hatchling build -t wheel -d dist \
     && /opt/tandem/bin/pip install --no-cache-dir --no-index --no-deps dist/*.whl
 
 FROM python:3.11.14-slim-bookworm
-# The OpenMP run time, which implicit's wheel expects to find on the system.
-RUN apt-get update \
-    && apt-get install -y --no-install-recommends libgomp1 \
-    && rm -rf /var/lib/apt/lists/* \
-    && groupadd --gid 10001 tandem \
+RUN groupadd --gid 10001 tandem \
     && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin tandem \
     && install -d -o 10001 -g 10001 /data
 COPY --from=wheel /opt/tandem /opt/tandem
@@ -34,6 +30,7 @@ COPY LICENSE NOTICE /usr/share/doc/tandem/
 ENV PATH=/opt/tandem/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    NUMBA_CACHE_DIR=/data/compiled \
     TANDEM_DATA_DIR=/data \
     TANDEM_HOST=0.0.0.0 \
     TANDEM_PORT=8000

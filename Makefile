@@ -66,8 +66,8 @@ define install
 		rm -f $(VENV)/installed-*; \
 		$(BIN)/python -m pip install --disable-pip-version-check --no-input --only-binary :all: --require-hashes -r $(1); \
 		$(BIN)/python -m pip install --disable-pip-version-check --no-input --quiet --no-deps --no-build-isolation -e .; \
-		$(BIN)/python -c 'import implicit.cpu.als' \
-			|| { echo "A library does not load here. If it is libgomp, the OpenMP run time of the C compiler: apt-get install libgomp1 (Debian, Ubuntu), dnf install libgomp (Fedora)." >&2; exit 1; }; \
+		[ $(1) != requirements-dev.lock ] || $(BIN)/python -c 'import implicit.cpu.als' \
+			|| { echo "A library of the tests does not load here. If it is libgomp, the OpenMP run time of the C compiler: apt-get install libgomp1 (Debian, Ubuntu), dnf install libgomp (Fedora)." >&2; exit 1; }; \
 		cat $(1) pyproject.toml > $(VENV)/installed-$(1); \
 	fi
 endef
