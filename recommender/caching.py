@@ -1,7 +1,7 @@
 """The cache as the recommender uses it: who computes what is missing, who waits for it, and what a failing cache means.
 
-A cache that cannot be reached is no error: what it would have had is computed. A list or a document that something could
-not help with is not kept, as there will be a better one.
+A cache that cannot be reached is no error: what it would have had is computed. A list or a document that something
+could not help with is not kept, as there will be a better one.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from recommender.errors import TandemError
 MARKER = "demo.json"
 LOCK = "demo.lock"
 REPLACED = "replaced-"
-TOKEN_KEYS = "token-key"  # what the names of the files of gateway/signing.py begin with
+SIGNING_KEYS = "token-key"  # what the names of the files of gateway/signing.py begin with
 SCHEMA = 2  # raise it when the generator changes, so that older markets are built anew
 STALE_AFTER_DAYS = 7  # one open job in twelve has expired by then, one in four a week later
 
@@ -104,7 +104,7 @@ def set_aside(directory: Path, now_ms: int) -> Path | None:
 
 
 def _contents(directory: Path) -> list[Path]:
-    kept = (REPLACED, TOKEN_KEYS)  # tokens go on opening the market that replaces another
+    kept = (REPLACED, SIGNING_KEYS)  # tokens go on opening the market that replaces another
     return [path for path in sorted(directory.iterdir()) if path.name != LOCK and not path.name.startswith(kept)]
 
 

@@ -41,7 +41,7 @@ def codes(response: httpx.Response) -> list[str]:
 
 
 async def post(client: httpx.AsyncClient, body: dict[str, Any], accept: str = GRAPHQL) -> httpx.Response:
-    return await client.post("/graphql", json=body, headers={"Accept": accept, "Authorization": f"Bearer {TOKEN}"})
+    return await client.post("/graphql", json=body, headers={"Accept": accept})
 
 
 @pytest.mark.parametrize("accept", ["application/json", GRAPHQL])
@@ -172,7 +172,8 @@ async def closed(market: ServedMarket) -> AsyncIterator[httpx.AsyncClient]:
     settings = Settings(auth="token", service_token=TOKEN)  # type: ignore[arg-type]
     operations = PersistedOperations(trusted={sha256(TRUSTED): TRUSTED, "Trusted.v1": TRUSTED}, only_trusted=True)
     app = build_app(market.services, build_access(settings), operations=operations)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=BASE) as client:
+    token = {"Authorization": f"Bearer {TOKEN}"}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=BASE, headers=token) as client:
         yield client
 
 
