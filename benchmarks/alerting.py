@@ -58,7 +58,7 @@ class Prometheus:
     def get(self, path: str, **parameters: str) -> Any:
         """The data of an answer; None while there is none."""
         with suppress(httpx.HTTPError):
-            return httpx.get(f"{self._url}/{path}", params=parameters, timeout=5).json().get("data")
+            return httpx.get(f"{self._url}/{path}", params=parameters, timeout=5).raise_for_status().json()["data"]
         return None
 
     def firing(self) -> set[str]:
@@ -74,12 +74,32 @@ class Prometheus:
         return [one["health"] for one in targets] == ["up"] and len(rules) > 30 and set(rules) == {"ok"}
 
 
+def remember(directory: Path, target: str) -> None:
+    """Six hours in which all was well, as rates of errors and slow answers over hours mean nothing after minutes."""
+    names = {
+        "tandem_operations_total": 'operation="other",outcome="ok"',
+        "tandem_operation_seconds_bucket": 'operation="other",le="0.1"',
+        "tandem_operation_seconds_count": 'operation="other"',
+    }
+    end, a_minute = time.time() - 120, 60 * QUERIES_PER_SECOND
+    lines = [
+        f'{name}{{{labels},instance="{target}",job="tandem"}} {a_minute * (360 - minute)} {end - 60 * minute:.0f}'
+        for name, labels in names.items()
+        for minute in range(360, 0, -1)
+    ]
+    source = directory / "before"
+    source.write_text("\n".join([*lines, "# EOF", ""]), encoding="utf-8")
+    arguments = ["promtool", "tsdb", "create-blocks-from", "openmetrics", source.name, "."]
+    subprocess.run(arguments, cwd=directory, check=True, capture_output=True)  # noqa: S603 — ours
+
+
 @contextmanager
 def running_prometheus(directory: Path, replica: Replica) -> Iterator[Prometheus]:
     """For the length of a block."""
     port, target = free_port(), replica.url.removeprefix("http://")
     rules = ROOT / "deploy" / "prometheus"
     directory.mkdir()
+    remember(directory, target)
     configuration = directory / "prometheus.yml"
     configuration.write_text(CONFIGURATION.format(rules=rules, token=SERVICE_TOKEN, target=target), encoding="utf-8")
     binary = shutil.which("prometheus")
@@ -101,12 +121,13 @@ def running_prometheus(directory: Path, replica: Replica) -> Iterator[Prometheus
         process.wait(30)
 
 
-async def ask_on(replica: Replica, outcomes: dict[str, int]) -> None:
-    """Query after query, each in its time whatever became of those before; counts what came of them."""
+async def ask_on(replica: Replica, outcomes: dict[str, int], seconds: list[float]) -> None:
+    """Query after query, each in its time whatever became of those before; counts what came of them, and how soon."""
     headers = {"Authorization": f"Bearer {SERVICE_TOKEN}"}
     async with httpx.AsyncClient(headers=headers, timeout=5) as client:
 
         async def one(number: int) -> None:
+            begun = time.perf_counter()
             try:
                 query = QUERY % (number % TALENTS + 1)
                 answer = (await client.post(f"{replica.url}/graphql", json={"query": query})).json()
@@ -115,6 +136,7 @@ async def ask_on(replica: Replica, outcomes: dict[str, int]) -> None:
             except httpx.HTTPError:
                 outcome = "no answer"
             outcomes[outcome] = outcomes.get(outcome, 0) + 1
+            seconds.append(time.perf_counter() - begun)
 
         running: set[asyncio.Task[None]] = set()
         number = 0
@@ -165,7 +187,8 @@ async def try_fault(
 ) -> bool:
     """Whether exactly this alert fires while it is broken, and none once it is healed."""
     outcomes: dict[str, int] = {}
-    asking = asyncio.create_task(ask_on(replica, outcomes))
+    seconds: list[float] = []
+    asking = asyncio.create_task(ask_on(replica, outcomes, seconds))
     others: set[str] = set()
 
     def fires() -> bool:
@@ -185,6 +208,11 @@ async def try_fault(
     await asyncio.gather(asking, return_exceptions=True)
     how = "it never ended" if ended is None else f"over {ended:.0f} s after the fault"
     print(f"  {how}; other alerts: {', '.join(sorted(others)) or 'none'}; answers: {outcomes}", flush=True)
+    seconds.sort()
+    shares = ", ".join(
+        f"p{100 * share:.0f} {seconds[int(share * len(seconds))] * 1_000:.0f} ms" for share in (0.5, 0.9, 0.99)
+    )
+    print(f"  as the client saw it: {shares}", flush=True)
     return after is not None and ended is not None and not others
 
 
@@ -230,7 +258,7 @@ async def run(faults: list[str], directory: Path, url: str, stack: Stack) -> int
         "model": ("TandemModelRefused", tear, lambda: point(models, sound)),
         "gateway": ("TandemDown", replica.kill, replica.start),
     }
-    warm = asyncio.create_task(ask_on(replica, {}))
+    warm = asyncio.create_task(ask_on(replica, {}, []))
     await asyncio.sleep(10)
     warm.cancel()
     failed = 0
