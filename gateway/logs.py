@@ -9,7 +9,7 @@ import queue
 import sys
 import threading
 import time
-from typing import Final
+from typing import Final, TextIO
 
 import structlog
 
@@ -47,7 +47,8 @@ def set_up_logs(settings: Settings, *, may_block: bool = True) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr) if may_block else QueuedHandler(sys.stderr.fileno())
+    descriptor = None if may_block else _descriptor(sys.stderr)
+    handler = logging.StreamHandler(sys.stderr) if descriptor is None else QueuedHandler(descriptor)
     handler.addFilter(Repeats())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -59,6 +60,14 @@ def set_up_logs(settings: Settings, *, may_block: bool = True) -> None:
     # At info the client of Elasticsearch writes a line for every round trip, several for a request; as a warning, one
     # for every failure, beside the error that says more about it.
     logging.getLogger("elastic_transport").setLevel(level if level <= logging.DEBUG else max(level, logging.ERROR))
+
+
+def _descriptor(stream: TextIO) -> int | None:
+    """What to write to; None for a stream that is no file, which makes nobody wait."""
+    try:
+        return stream.fileno()
+    except OSError:
+        return None
 
 
 class QueuedHandler(logging.Handler):
