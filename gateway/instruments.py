@@ -132,6 +132,10 @@ LOG_DROPPED = _counter(
     "Lines that were not logged: `blocked` (nobody reads stderr), `repeated` (too many of a kind).",
     "reason",
 )
+SERVED_UNKEPT = _counter(
+    "tandem_served_unkept_total",
+    "Lists that were served and could not be recorded, so that no outcome counts for them.",
+)
 SPANS_DROPPED = _counter(
     "tandem_spans_dropped_total", "Spans that were not sent, for want of a collector that keeps up."
 )

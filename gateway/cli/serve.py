@@ -191,6 +191,7 @@ def build_services(stores: Stores, rules: RulesFile | None = None, ports: Guarde
     """What the schema needs, over open stores, with the real clock and random ids."""
     from gateway.erasure import Remains
     from gateway.graphql.services import Services
+    from gateway.resilience.serving_log import UnfailingServingLog
     from gateway.round_trips import Step
     from gateway.wiring import guarded, steering_of
     from recommender.recommender import Recommender
@@ -199,7 +200,7 @@ def build_services(stores: Stores, rules: RulesFile | None = None, ports: Guarde
     recommender = Recommender(
         catalogue=ports.catalogue,
         events=ports.events,
-        serving_log=stores.serving_log,
+        serving_log=UnfailingServingLog(stores.serving_log),
         models=stores.models,
         clock_ms=_clock_ms,
         new_id=_new_id,

@@ -31,10 +31,12 @@ from gateway.resilience.rate_limit import ThrottledError
 
 MAX_ERRORS = 10  # of a validation: each costs a search for what may have been meant
 CACHED_DOCUMENTS = 256
+REFUSED_DOCUMENTS = 64
 MOST_COSTS = 64  # of one document
 CACHED_TEXT = 16_384  # characters: longer texts are rare and would let the cache grow large
 _SCALARS = frozenset({"ID", "String", "Boolean", "Int", "Float"})
 _MISSING = object()
+_EMPTY = parse("{ __typename }")
 
 
 @dataclass(slots=True)
@@ -86,10 +88,11 @@ def _sizing_variables(document: DocumentNode) -> tuple[str, ...] | None:
 
 
 class Documents:
-    """The most recently used documents, each of the schema that it is valid in."""
+    """The most recently used documents, each of the schema that it is valid in, and some that were refused."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[GraphQLSchema, str], Document] = OrderedDict()
+        self._refused: OrderedDict[tuple[GraphQLSchema, str], Document] = OrderedDict()
 
     def parsed(self, schema: GraphQLSchema, text: str) -> Document:
         """The document of a text. Raises GraphQLError for one that is none, or too long."""
@@ -97,7 +100,9 @@ class Documents:
         if document is not None:
             self._kept.move_to_end((schema, text))
             return document
-        check_text(text)
+        if (refused := self._refused.get((schema, text))) is not None:
+            return refused
+        check_text(text, schema)
         node = parse(text, max_tokens=MAX_TOKENS)
         check_selections(node)
         operations = sum(isinstance(one, OperationDefinitionNode) for one in node.definitions)
@@ -109,6 +114,14 @@ class Documents:
             self._kept[schema, text] = document
             if len(self._kept) > CACHED_DOCUMENTS:
                 self._kept.popitem(last=False)
+
+    def keep_refused(self, schema: GraphQLSchema, text: str, errors: list[GraphQLError]) -> None:
+        """Remember why a document is invalid, for who sends it again, without the document."""
+        if len(text) <= CACHED_TEXT:
+            why = [GraphQLError(one.message, source=one.source, positions=one.positions) for one in errors]
+            self._refused[schema, text] = Document(_EMPTY, _EMPTY, 1, why)
+            if len(self._refused) > REFUSED_DOCUMENTS:
+                self._refused.popitem(last=False)
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -130,7 +143,9 @@ def check_document(asked: ExecutionContext, document: Document) -> None:
         schema: GraphQLSchema = asked.schema._schema
         rules = (*asked.validation_rules, MaybeNullValidationRule, OneOfInputValidationRule)
         document.errors = validate(schema, document.node, rules, max_errors=MAX_ERRORS)
-        if not document.errors:
+        if document.errors:
+            DOCUMENTS.keep_refused(schema, asked.query or "", document.errors)
+        else:
             DOCUMENTS.keep(schema, asked.query or "", document)
     errors = list(document.errors)
     if not errors and document.operations > 1 and asked._provided_operation_name is None:

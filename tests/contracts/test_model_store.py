@@ -6,11 +6,11 @@ import json
 import math
 import mmap
 import os
+import random
+import resource
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -521,35 +521,66 @@ def test_a_full_disk_leaves_the_store_as_it_was(
     assert_same(store.load("v1"), model("v1"))
 
 
-PUBLISHER = """
-import sys
+@pytest.mark.parametrize("bytes_left", [1, 200, 20_000, 60_000])
+def test_a_disk_that_is_full_in_the_middle_of_a_file_leaves_the_store_as_it_was(
+    store: DirectoryModelStore, path: Path, bytes_left: int
+) -> None:
+    store.publish(model("v1"))
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_left, unlimited[1]))
+    try:
+        with pytest.raises(UnavailableError, match="model store is unavailable"):
+            store.publish(model("v2", 1, talents=side(2_000)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert sorted(file.name for file in path.iterdir()) == [".lock", CURRENT, "v1"]
+    store.publish(model("v2", 1, talents=side(2_000)))
+    assert store.current() == "v2"
+
+
+# Publishers are forked from a process that has imported everything: forty of them take few seconds.
+PUBLISHERS = """
+import os, signal, sys
 from gateway.adapters.directory.models import DirectoryModelStore
 from tests.contracts.test_model_store import model, side
-store = DirectoryModelStore(sys.argv[1], kept=3)
-print("ready", flush=True)
-for number in range(int(sys.argv[2]), int(sys.argv[2]) + 10_000):
-    store.publish(model(f"v{number}", number, talents=side(2_000)))
+DirectoryModelStore(sys.argv[1]).publish(model("v0"))
+for line in sys.stdin:
+    first, seconds = line.split()
+    publisher = os.fork()
+    if publisher == 0:
+        signal.setitimer(signal.ITIMER_REAL, float(seconds))  # whose signal ends a process as SIGKILL does
+        store = DirectoryModelStore(sys.argv[1], kept=3)
+        for number in range(int(first), int(first) + 10_000):
+            store.publish(model(f"v{number}", number, talents=side(2_000)))
+    os.waitpid(publisher, 0)
+    print("killed", flush=True)
 """
 
 
-def test_a_publisher_that_is_killed_leaves_a_version_that_serves(open_store: OpenStore, path: Path) -> None:
+def test_publishers_that_are_killed_at_any_time_leave_versions_that_serve(open_store: OpenStore, path: Path) -> None:
     store = open_store(kept=3)
-    store.publish(model("v0"))
-    for turn in range(4):
-        publisher = subprocess.Popen(
-            [sys.executable, "-c", PUBLISHER, str(path), str(1 + turn * 10_000)], stdout=subprocess.PIPE
-        )
-        assert publisher.stdout is not None
-        publisher.stdout.readline()
-        time.sleep(0.05 + turn * 0.013)
-        os.kill(publisher.pid, signal.SIGKILL)
-        publisher.stdout.close()
-        publisher.wait()
+    rng = random.Random(8)
+    publishers = subprocess.Popen(
+        [sys.executable, "-c", PUBLISHERS, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert publishers.stdin is not None
+    assert publishers.stdout is not None
+    served = set()
+    for turn in range(40):
+        publishers.stdin.write(f"{1 + turn * 10_000} {rng.uniform(0.001, 0.1):.4f}\n")
+        publishers.stdin.flush()
+        assert publishers.stdout.readline() == "killed\n"
         current = store.current()
         assert current is not None
-        assert store.load(current).manifest.version == current
+        served.add(current)
         for version in store.versions():
-            store.load(version)
+            number = int(version[1:])
+            assert_same(store.load(version), model(version, number, talents=side(2_000)) if number else model("v0"))
+        assert store.load(current).manifest.version == current
+    publishers.stdin.close()
+    publishers.stdout.close()
+    assert publishers.wait() == 0
+    assert len(served) > 1
     store.publish(model("last", 10**6))
     assert store.current() == "last"
     assert not list(path.glob(".tmp-*"))
