@@ -22,21 +22,19 @@ class Permission(enum.Enum):
 
 _OWN = frozenset({Permission.READ, Permission.WRITE_EVENTS})
 _STAFF = _OWN | {Permission.OBSERVE}
-_SERVICE = _STAFF | {Permission.WRITE_CATALOGUE}
 PERMISSIONS: Final[dict[str, frozenset[Permission]]] = {
     "talent": _OWN,
     "client": _OWN,
-    "service": _SERVICE,
+    "service": _STAFF | {Permission.WRITE_CATALOGUE, Permission.DELETE},
     "engineer": _STAFF | {Permission.SEND_OPERATIONS},
     "admin": frozenset(Permission),
 }
 ROLES: Final = tuple(PERMISSIONS)
-_WHAT_OPENS_IT: Final = {
-    Permission.WRITE_CATALOGUE: "the role service or admin may: `tandem token --role service` prints its token; the "
-    "server takes it with TANDEM_AUTH=token and TANDEM_SERVICE_TOKEN, or one of a provider with TANDEM_AUTH=jwt",
-    Permission.DELETE: "the role admin may: `tandem token --role admin` prints its token; with TANDEM_AUTH=token, "
-    "whoever has TANDEM_SERVICE_TOKEN may, too",
-}
+_SERVICE_MAY: Final = (
+    "the role service or admin may: `tandem token --role service` prints its token; the "
+    "server takes it with TANDEM_AUTH=token and TANDEM_SERVICE_TOKEN, or one of a provider with TANDEM_AUTH=jwt"
+)
+_WHAT_OPENS_IT: Final = {Permission.WRITE_CATALOGUE: _SERVICE_MAY, Permission.DELETE: _SERVICE_MAY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,28 +42,27 @@ class Viewer:
     """Who asks. Made once per token, and looked at all over a request.
 
     subject: the talent or client they are; of the others, whoever the token was made for. until_ms: when the token
-    ends, in epoch milliseconds; None for never. permissions: those of the roles, unless they are given.
+    ends, in epoch milliseconds; None for never.
     """
 
     roles: tuple[str, ...]
     subject: str | None = None
     until_ms: int | None = None
-    permissions: frozenset[Permission] | None = None
+    permissions: frozenset[Permission] = field(init=False)
     may_all: bool = field(init=False)  # sees whatever there is, so that nothing has to be looked at twice
     talent_id: str | None = field(init=False)  # whom a talent's token speaks for
     client_id: str | None = field(init=False)
 
     def __post_init__(self) -> None:
-        if self.permissions is None:
-            own: frozenset[Permission] = frozenset()
-            object.__setattr__(self, "permissions", own.union(*(PERMISSIONS.get(role, own) for role in self.roles)))
-        object.__setattr__(self, "may_all", Permission.OBSERVE in (self.permissions or ()))
+        none: frozenset[Permission] = frozenset()
+        object.__setattr__(self, "permissions", none.union(*(PERMISSIONS.get(role, none) for role in self.roles)))
+        object.__setattr__(self, "may_all", Permission.OBSERVE in self.permissions)
         object.__setattr__(self, "talent_id", self.subject if "talent" in self.roles else None)
         object.__setattr__(self, "client_id", self.subject if "client" in self.roles else None)
 
     def may(self, permission: Permission) -> bool:
         """Whether one of the roles grants it."""
-        return permission in (self.permissions or ())
+        return permission in self.permissions
 
     def require(self, permission: Permission) -> None:
         """Raises ForbiddenError unless one of the roles grants it."""
@@ -86,5 +83,4 @@ class Viewer:
 
 NOBODY: Final = Viewer(())  # before it is known who asks
 ENGINEER: Final = Viewer(("engineer",))
-# Who has the one token of TANDEM_AUTH=token: there is no other key that could delete.
-SERVICE: Final = Viewer(("service",), permissions=_SERVICE | {Permission.DELETE})
+SERVICE: Final = Viewer(("service",))

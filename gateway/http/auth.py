@@ -156,14 +156,8 @@ def _verified(request: HTTPConnection, verifier: TokenVerifier, how: str) -> Vie
     from gateway.http.key_set import NoKeysError
     from gateway.http.tokens import InvalidTokenError
 
-    given = request.headers.getlist("authorization")
-    scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
-    if scheme.lower() != "bearer" or not token.strip():
-        what = "more than one" if len(given) > 1 else "another" if given else "none"
-        text = f"expected one header `Authorization: Bearer …` with {how}; got {what}"
-        raise HttpProblem(401, "UNAUTHENTICATED", text, {"WWW-Authenticate": "Bearer"})
     try:
-        return verifier.viewer(token.strip())
+        return verifier.viewer(_bearer(request, how))
     except InvalidTokenError as error:
         challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
         raise HttpProblem(401, "UNAUTHENTICATED", f"{error}; expected {how}", challenge) from error
@@ -172,19 +166,26 @@ def _verified(request: HTTPConnection, verifier: TokenVerifier, how: str) -> Vie
         raise HttpProblem(503, "UNAVAILABLE", text, {"Retry-After": "5"}) from error
 
 
+def _bearer(request: HTTPConnection, how: str) -> str:
+    """What the one header says: of two, another server on the way may have looked at the other one."""
+    given = request.headers.getlist("authorization")
+    scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+    if scheme.lower() != "bearer" or not token.strip():
+        what = "more than one" if len(given) > 1 else "another" if given else "none"
+        text = f"expected one header `Authorization: Bearer …` with {how}; got {what}"
+        raise HttpProblem(401, "UNAUTHENTICATED", text, {"WWW-Authenticate": "Bearer"})
+    return token.strip()
+
+
 def _with_token(secret: str) -> Authenticate:
     expected = secret.encode()
+    how = "the token of TANDEM_SERVICE_TOKEN"
 
     def authenticate(request: HTTPConnection) -> Viewer:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
         # Headers are latin-1 on the wire; both sides as bytes, compared in a time that tells nothing.
-        if scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode("latin-1"), expected):
+        if hmac.compare_digest(_bearer(request, how).encode("latin-1"), expected):
             return SERVICE
-        raise HttpProblem(
-            401,
-            "UNAUTHENTICATED",
-            "expected the header `Authorization: Bearer …` with the token of TANDEM_SERVICE_TOKEN",
-            {"WWW-Authenticate": 'Bearer error="invalid_token"' if token else "Bearer"},
-        )
+        challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+        raise HttpProblem(401, "UNAUTHENTICATED", f"the token is another one; expected {how}", challenge)
 
     return authenticate

@@ -489,8 +489,8 @@ CHANGES = {
         {"service", "admin"},
     ),
     "upsertJobs": ('upsertJobs(input: { jobs: [{ jobId: "j1" }] }) { acceptedCount }', {"service", "admin"}),
-    "deleteTalent": ('deleteTalent(input: { id: "t1" }) { deletedId }', {"admin"}),
-    "deleteJob": ('deleteJob(input: { id: "j1", erase: true }) { deletedId }', {"admin"}),
+    "deleteTalent": ('deleteTalent(input: { id: "t1" }) { deletedId }', {"service", "admin"}),
+    "deleteJob": ('deleteJob(input: { id: "j1", erase: true }) { deletedId }', {"service", "admin"}),
 }
 
 

@@ -90,6 +90,17 @@ async def test_who_has_not_is_refused(tmp_path: Path, value: str) -> None:
     await close_market(market)
 
 
+@pytest.mark.parametrize("second", ["Bearer sésame", "Bearer x", ""])
+async def test_the_token_comes_in_one_header(tmp_path: Path, second: str) -> None:
+    market = await open_market(tmp_path, TOKEN)
+    for values in (("Bearer sésame", second), (second, "Bearer sésame")):
+        headers = [(b"Authorization", value.encode()) for value in values]
+        response = await market.client.post("/graphql", json=QUERY, headers=headers)  # type: ignore[arg-type]
+        assert response.status_code == 401
+        assert "more than one" in response.text
+    await close_market(market)
+
+
 async def test_the_page_opens_without_the_token_that_a_browser_cannot_send(tmp_path: Path) -> None:
     market = await open_market(tmp_path, TOKEN)
     assert (await market.client.get("/graphql", headers=BROWSER)).status_code == 200

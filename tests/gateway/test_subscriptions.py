@@ -272,6 +272,19 @@ async def test_a_subject_that_is_none_is_refused(market: ServedMarket, subject: 
     assert [fault["extensions"]["code"] for fault in faults] == [code]
 
 
+@pytest.mark.parametrize("value", [1, None, "", "Bearer é", "Bearer wrong", ["Bearer x"], {"token": "x"}], ids=str)
+async def test_a_token_that_is_none_is_never_an_engineer_on_an_open_gateway(market: ServedMarket, value: Any) -> None:
+    async with (
+        served(market) as address,
+        connect(f"ws://{address}/graphql", subprotocols=[Subprotocol("graphql-transport-ws")]) as socket,
+    ):
+        await send(socket, {"type": "connection_init", "payload": {"Authorization": value}})
+        with pytest.raises(ConnectionClosed) as closed:
+            await received(socket)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 4403
+
+
 async def test_a_socket_needs_the_token_of_a_closed_gateway(market: ServedMarket) -> None:
     settings = Settings(auth="token", service_token=TOKEN)  # type: ignore[arg-type]
     async with served(market, settings) as address:

@@ -138,6 +138,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"sub": "ä" * 129}, "`sub`"),
     ({"sub": "t1\0"}, "`sub`"),
     ({"sub": "t1\n"}, "`sub`"),
+    ({"sub": "t1\x7f"}, "`sub`"),
+    ({"sub": "t1\x85"}, "`sub`"),
     ({"header": {"crit": ["exp"]}}, "header"),
     ({"header": {"typ": "logout+jwt"}}, "header"),
     ({"kid": "gone"}, "not known here"),
@@ -199,6 +201,15 @@ FORGED = {
     ),
     "a list of claims": lambda: signed_by_hand({"alg": "RS256", "kid": "r"}, b"[1]"),
     "deep JSON as claims": lambda: signed_by_hand({"alg": "RS256", "kid": "r"}, b"[" * 4_000),
+    **{
+        f"claims in {encoding}": lambda encoding=encoding: signed_by_hand(
+            {"alg": "RS256", "kid": "r"}, json.dumps(claims()).encode(encoding)
+        )
+        for encoding in ("utf-8-sig", "utf-16", "utf-32-le")
+    },
+    "padding": lambda: token() + "==",
+    "a line behind": lambda: token() + "\n",
+    "a letter of no alphabet": lambda: token()[:-9] + "!" + token()[-9:],
     "text outside": lambda: signed_by_hand({"alg": "RS256", "kid": "r", "b64": False}, claims()),
 }
 
@@ -271,7 +282,7 @@ def test_what_is_kept_of_tokens_is_bounded(verifier: TokenVerifier, monkeypatch:
     viewer = verifier.viewer(token())
     monkeypatch.setattr(verifier, "_checked", lambda *_: (viewer, NOW + 10.0))
     for number in range(KEPT + 500):
-        verifier.viewer(str(number))
+        verifier.viewer(f"{number}.a.b")
     assert len(verifier._kept) == KEPT
 
 
