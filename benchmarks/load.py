@@ -21,6 +21,7 @@ import hashlib
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -93,7 +94,7 @@ class Filters:
     """Filters such as a page of jobs has, no two alike."""
 
     def __init__(self, market: Market, seed: int) -> None:
-        self._market = market
+        self.market = market
         self._dice = random.Random(seed)  # noqa: S311
         self._seen: set[bytes] = set()
 
@@ -107,7 +108,7 @@ class Filters:
                 return made
 
     def _some(self) -> dict[str, Any]:
-        dice, market = self._dice, self._market
+        dice, market = self._dice, self.market
         made: dict[str, Any] = {}
         for clause in dice.sample(CLAUSES, dice.randint(1, 3)):
             match clause:
@@ -153,7 +154,7 @@ class Gateway:
         self.server = server
         self._url = url
         self._vegeta = vegeta
-        self._market = market
+        self.market = market
         self._beside = beside  # processes of its stores, by name
 
     def hits(self, *, persisted: bool = False, encoding: str = "identity") -> list[Request]:
@@ -192,7 +193,7 @@ class Gateway:
                     "actor": "TALENT",
                     "type": "VIEW",
                     "talentId": talent,
-                    "jobId": chance.choice(self._market.jobs),
+                    "jobId": chance.choice(self.market.jobs),
                 }
                 for talent in talents[start : start + 100]
             ]
@@ -201,9 +202,14 @@ class Gateway:
             if "errors" in answer:
                 raise RuntimeError(f"events were not taken: {answer['errors'][0]['message']}")
 
+    def lists(self, count: int = 20) -> list[list[str]]:
+        """The jobs of some talents' lists, as they are answered now."""
+        asked = [httpx.post(one.url, json=one.body, timeout=60).json() for one in self.hits()[:count]]
+        return [[node["jobId"] for node in answer["data"]["recommendedJobs"]["nodes"]] for answer in asked]
+
     def talents(self, most: int) -> list[str]:
         """Those who are asked about, at most so many, no two alike."""
-        return self._chosen(min(most, len(self._market.talents)), 4)
+        return self._chosen(min(most, len(self.market.talents)), 4)
 
     def request(self, document: str, variables: Mapping[str, Any]) -> Request:
         """Any operation."""
@@ -230,7 +236,7 @@ class Gateway:
     def _chosen(self, count: int, seed: int) -> list[str]:
         """Talents by chance, again and again when there are fewer."""
         dice = random.Random(seed)  # noqa: S311
-        talents = self._market.talents
+        talents = self.market.talents
         return dice.sample(talents, count) if count <= len(talents) else dice.choices(talents, k=count)
 
 
@@ -310,7 +316,7 @@ def measure_all(
     def row(what: str, measured: Measured) -> Measured:
         table.add(*measured.row(what))
         figures[what] = measured.figures
-        print(table.text().splitlines()[-1], flush=True)
+        print(Table(table.title, table.columns, table.rows).text().splitlines()[-1], flush=True)
         late = float(np.quantile(measured.outcome.late_ms, 0.99))
         if late > LATE_MS:
             table.notes.append(f"{what}: vegeta itself sent up to {late:.0f} ms late, which is in the latencies")
@@ -359,7 +365,8 @@ def median_of(rounds: list[Measured]) -> Measured:
 def embedded(given: argparse.Namespace) -> tuple[list[Table], dict[str, Any]]:
     """See the module."""
     with serving(given.data, given, {}) as gateway:
-        table, figures = measure_all(gateway, given, "embedded stores", Filters(gateway._market, given.seed))
+        table, figures = measure_all(gateway, given, "embedded stores", Filters(gateway.market, given.seed))
+        figures["lists"] = gateway.lists()
     return [table], {"embedded": figures}
 
 
@@ -369,8 +376,11 @@ def production(given: argparse.Namespace) -> tuple[list[Table], dict[str, Any]]:
     with ExitStack() as running, tempfile.TemporaryDirectory() as place:
         env, beside = running.enter_context(_stores(Path(place), given))
         with serving(given.data, given, env, beside) as gateway:
-            filters = Filters(gateway._market, given.seed + 1)
+            filters = Filters(gateway.market, given.seed + 1)
             table, found = measure_all(gateway, given, "Elasticsearch and Redis", filters)
+            pairs = list(zip(gateway.lists(), figures["embedded"].pop("lists"), strict=True))
+            same = sum(here == there for here, there in pairs)
+            table.notes.append(f"{same} of {len(pairs)} lists that were compared are those of the embedded stores")
     figures["production"] = found
     ratios = Table("Elasticsearch and Redis beside embedded", ("what", "p50", "p99", "gateway CPU", "requests/s"))
     for what, here in found.items():
@@ -402,7 +412,8 @@ def _stores(place: Path, given: argparse.Namespace) -> Iterator[tuple[dict[str, 
             _tandem(
                 given.data, env, "import", "--talents", files.talents, "--jobs", files.jobs, "--events", files.events
             )
-            _tandem(given.data, env, "train", "--no-evaluate")
+            # Both count documents in the order of the files, so the model of the one is the model of the other.
+            shutil.copytree(given.data / "models", place / "models")
             process = int((run.DEFAULT_DIRECTORY / f"node-{port}" / "pid").read_text())
             yield env, {"Elasticsearch": process, "events": _pid(events), "cache": _pid(cache)}
     finally:

@@ -129,14 +129,16 @@ def attack(
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         with subprocess.Popen([vegeta, "encode", str(binary)], stdout=subprocess.PIPE) as encode:  # noqa: S603
             assert encode.stdout is not None
-            return _outcome(encode.stdout, rate, seconds, read, cpu)
+            return outcome_of(encode.stdout, rate, seconds, read, cpu)
 
 
 def _rate(rate: float) -> str:
     return "0" if rate == CLOSED else f"{round(rate * 100)}/100s"
 
 
-def _outcome(lines: Iterable[bytes], rate: float, seconds: float, read: Callable[[bytes], Any], cpu: float) -> Outcome:
+def outcome_of(
+    lines: Iterable[bytes], rate: float, seconds: float, read: Callable[[bytes], Any], cpu: float
+) -> Outcome:
     faults: Counter[str] = Counter()
     found, sent_s, ended_s, places, is_good = [], [], [], [], []
     for line in lines:
