@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -45,15 +45,24 @@ def unknown_pair(talent_id: str | None, job_id: str | None) -> Explanation:
 
 
 def explain_pair(
-    draft: Draft, subject: Document | Profile | None, item: Document, document_at: DocumentAt
+    draft: Draft,
+    subject: Document | Profile | None,
+    item: Document,
+    document_at: DocumentAt,
+    known: Callable[[Event], bool] | None = None,
 ) -> Explanation:
-    """Of an item that exists, in a prepared list. `document_at` gives the acted-on items of the list's interest."""
+    """Of an item that exists, in a prepared list. `document_at` gives the acted-on items of the list's interest.
+
+    known: the events that whoever asks may know of; None for all. For who may not know all, what another one did keeps
+    the pair out as a rule of the market's does, which they are not told either.
+    """
     own = float(score(draft.terms, np.array([item.ordinal], dtype=np.uint32))[0])
     parts = _contributions(draft, subject, item, document_at)
     candidates = candidates_of(draft, draft.history, draft.now_ms)
     if item.ordinal in candidates:
         return _of_candidate(draft, item, own, parts, candidates)
-    pair = [event for event in draft.history if event.id_of(draft.query.item_kind) == item.id]
+    pair: Iterable[Event] = (event for event in draft.history if event.id_of(draft.query.item_kind) == item.id)
+    pair = pair if known is None else filter(known, pair)
     blocker = document_blocker(item, draft.now_ms) or pair_blocker(pair, draft.query.item_kind)
     if blocker is not None:
         return Explanation(blocker, None, own, parts, f"Not recommended: {_WHY_NOT[blocker]}.")
@@ -62,6 +71,8 @@ def explain_pair(
         name, asked = failing if failing is not None else ("query", draft.query.text or "")
         text = f"Not recommended: it does not match the filter's {name} ({asked})."
         return Explanation(Blocker.FILTER, None, own, parts, text, clause=name)
+    if known is not None:
+        return Explanation(Blocker.RULE, None, own, parts, "Not recommended: a rule keeps it out.")
     rule = excluding_rule(draft.rules, draft.mirror, item.ordinal, draft.now_ms)
     name = "" if rule is None else rule.name
     return Explanation(Blocker.RULE, None, own, parts, f"Not recommended: rule “{name}” keeps it out.", rule=name)

@@ -689,10 +689,12 @@ class Recommender:
         job_filter: JobFilter,
         talent_filter: TalentFilter,
         options: Options | None = None,
+        known: Callable[[Event], bool] | None = None,
     ) -> Explanation:
         """Why a pair is, or is not, in the list of one side: the talent's list of jobs, the job's list of talents.
 
-        The list is that of the side's own filter and the options, without text. Raises NoModelError, UnavailableError.
+        The list is that of the side's own filter and the options, without text. known: see explain_pair.
+        Raises NoModelError, UnavailableError.
         """
         is_talents = side is Side.TALENT
         query = ListQuery(
@@ -723,7 +725,7 @@ class Recommender:
             raise RuntimeError("the item of an explained pair is known by now")
 
         def explained() -> Explanation:
-            found = explain_pair(draft, subject, item, lambda ordinal: history.at(query.item_kind, ordinal))
+            found = explain_pair(draft, subject, item, lambda ordinal: history.at(query.item_kind, ordinal), known)
             interest, kind = draft.known_snapshot.interest, query.item_kind
             own, mutual = probabilities(interest, draft.loaded, kind, draft.newcomers, item.ordinal)
             return replace(found, probability=own, mutual_probability=mutual)

@@ -12,7 +12,9 @@ from gateway.graphql.inputs import Window, given
 from gateway.graphql.job import Job, job_from
 from gateway.graphql.node import PageInfo
 from gateway.graphql.scalars import DateTime
+from gateway.graphql.sight import did
 from gateway.graphql.talent import Talent, talent_from
+from gateway.graphql.viewer import Viewer
 from recommender import documents
 from recommender.documents import Kind, Side
 from recommender.events import Event, EventType
@@ -111,11 +113,12 @@ async def _first_shown(
             if isinstance(talent, documents.Talent) and isinstance(job, documents.Job):
                 if len(shown) == size:
                     return shown, True
-                shown.append((event.seq, _interaction_from(event, talent, job)))
+                shown.append((event.seq, _interaction_from(context.viewer, event, talent, job)))
     return shown, False
 
 
-def _interaction_from(event: Event, talent: documents.Talent, job: documents.Job) -> Interaction:
+def _interaction_from(viewer: Viewer, event: Event, talent: documents.Talent, job: documents.Job) -> Interaction:
+    quoted = event.recommendation_id
     return Interaction(
         event_id=strawberry.ID(event.event_id),
         actor=event.actor,
@@ -123,5 +126,5 @@ def _interaction_from(event: Event, talent: documents.Talent, job: documents.Job
         talent=talent_from(talent),
         job=job_from(job),
         occurred_at=None if event.occurred_at_ms is None else DateTime(event.occurred_at_ms),
-        recommendation_id=None if event.recommendation_id is None else strawberry.ID(event.recommendation_id),
+        recommendation_id=strawberry.ID(quoted) if quoted is not None and did(viewer, event) else None,
     )

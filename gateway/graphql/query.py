@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Annotated, TypeAlias
 
 import strawberry
@@ -34,6 +35,7 @@ from gateway.graphql.options import TalentSubject
 from gateway.graphql.options import options as options_from
 from gateway.graphql.recommended import RecommendedJobConnection, recommended_jobs_of_subject
 from gateway.graphql.scalars import DateTime
+from gateway.graphql.sight import sees_event
 from gateway.graphql.talent import Talent, talent_from
 from recommender import documents
 from recommender.documents import Kind, Side
@@ -292,5 +294,6 @@ async def _explain(
         context.narrowed(job_filter(jobs)),
         context.narrowed(talent_filter(talents)),
         options_from(chosen),
+        None if viewer.may_all else partial(sees_event, viewer),
     )
     return explanation_from(found if viewer.may_all else without_untold(found))

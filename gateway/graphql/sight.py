@@ -62,6 +62,11 @@ def sees_event(viewer: Viewer, event: Event) -> bool:
     return viewer.client_id is not None and (event.actor is Side.CLIENT or event.type in TOLD[event.actor])
 
 
+def did(viewer: Viewer, event: Event) -> bool:
+    """Whether an event is the viewer's own doing, so that the list it came from was theirs, too."""
+    return viewer.may_all or event.actor is (Side.CLIENT if viewer.talent_id is None else Side.TALENT)
+
+
 def narrowed(viewer: Viewer, wanted: _Filter, public_attributes: frozenset[str]) -> _Filter:
     """A filter over what the viewer sees alone, so that totals, facets and pages tell of nothing else.
 

@@ -377,6 +377,39 @@ async def test_reasons_and_explanations_name_what_is_the_viewers(market: ServedM
         assert values[0] == values[1]
 
 
+@pytest.mark.parametrize(
+    ("role", "side", "actor"), [("talent", "TALENT", Side.CLIENT), ("client", "CLIENT", Side.TALENT)]
+)
+async def test_who_was_dismissed_is_not_told(market: ServedMarket, role: str, side: str, actor: Side) -> None:
+    await market.events.append([event(EventType.DISMISS, "t1", "j1", actor=actor, occurred_at_ms=NOW_MS)])
+    why = f'{{ explain(talentId: "t1", jobId: "j1", side: {side}) {{ blockedBy rule rank text }} }}'
+    told = (await ask(market, role, why))["data"]["explain"]
+    assert told == {
+        "blockedBy": "RULE",
+        "rule": None,
+        "rank": None,
+        "text": "Not recommended: a rule keeps it out.",
+    }
+    assert (await ask(market, "engineer", why))["data"]["explain"]["blockedBy"] == "DISMISSED"
+    own = Side.TALENT if role == "talent" else Side.CLIENT
+    await market.events.append([event(EventType.DISMISS, "t1", "j1", actor=own, event_id="own", occurred_at_ms=NOW_MS)])
+    assert (await ask(market, role, why))["data"]["explain"]["blockedBy"] == "DISMISSED"
+
+
+async def test_the_row_that_led_to_an_event_is_told_to_who_was_shown_it(market: ServedMarket) -> None:
+    for kind, quoted in ((EventType.APPLY, "list-of-the-talent.7"), (EventType.REJECT, "list-of-the-client.3")):
+        await market.events.append([event(kind, "t1", "j1", recommendation_id=quoted, occurred_at_ms=NOW_MS)])
+    query = '{ job(jobId: "j1") { interactions(types: [APPLY, REJECT]) { nodes { type recommendationId } } } }'
+
+    async def quoted_to(role: str) -> dict[str, str | None]:
+        nodes = (await ask(market, role, query))["data"]["job"]["interactions"]["nodes"]
+        return {node["type"]: node["recommendationId"] for node in nodes}
+
+    assert await quoted_to("talent") == {"APPLY": "list-of-the-talent.7", "REJECT": None}
+    assert await quoted_to("client") == {"APPLY": None, "REJECT": "list-of-the-client.3"}
+    assert await quoted_to("admin") == {"APPLY": "list-of-the-talent.7", "REJECT": "list-of-the-client.3"}
+
+
 def owners(answer: Any) -> set[str]:
     """Every client id anywhere in an answer."""
     if isinstance(answer, dict):
