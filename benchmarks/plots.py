@@ -9,7 +9,7 @@ prints the tables as Markdown.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from benchmarks.tables import Table
 
 SIZE = (8.0, 3.4)
 Kept = Mapping[str, Any]
+Draw = Callable[[Figure, Kept], None]
 
 
 def main() -> None:
@@ -35,11 +36,11 @@ def main() -> None:
     mpl.rcParams.update(
         {"svg.hashsalt": "tandem", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
     )
-    for name, draw in (("load", loads), ("growth", growth), ("retrieval", retrieval)):
-        source = parts.get("production", parts.get("load")) if name == "load" else parts.get(name)
-        if source is not None:
+    draws: dict[str, Draw] = {"load": loads, "growth": growth, "retrieval": retrieval}
+    for name, draw in draws.items():
+        if name in parts:
             figure = Figure(figsize=SIZE, layout="constrained")
-            draw(figure, source["kept"])
+            draw(figure, {part: kept["kept"] for part, kept in parts.items()})
             figure.savefig(given.out / f"{name}.svg", metadata={"Date": None})
     summary = {name: {key: part[key] for key in ("at", "command", "seconds", "kept")} for name, part in parts.items()}
     kept = orjson.dumps({"machine": whole["machine"], "parts": summary}, option=orjson.OPT_APPEND_NEWLINE)
@@ -55,28 +56,29 @@ def tables_of(kept: Any) -> Iterator[Table]:
         yield from (Table(**table) for table in kept.get("tables", ()))
 
 
-def loads(figure: Figure, kept: Kept) -> None:
-    """Latency of misses by rate, a curve for each kind of stores."""
-    axes = figure.subplots(1, 2, sharey=True)
-    for place, (label, share) in enumerate((("p50", "p50_ms"), ("p99", "p99_ms"))):
-        for stores, name in (("embedded", "embedded stores"), ("production", "Elasticsearch and Redis")):
-            found = kept["figures"].get(stores, {})
-            curve = sorted((one["rate"], one[share]) for what, one in found.items() if _is_share(what))
+def loads(figure: Figure, parts: Kept) -> None:
+    """Latency of misses by rate, a curve for each market and kind of stores."""
+    axes = figure.subplots(1, 2)
+    curves = (("load", "embedded", "embedded"), ("production", "embedded", "embedded, 100,000 jobs"))
+    for place, label in enumerate(("p50", "p99")):
+        for part, stores, name in (*curves, ("production", "production", "Elasticsearch and Redis, 100,000 jobs")):
+            found = parts.get(part, {"figures": {}})["figures"].get(stores, {})
+            curve = sorted((one["rate"], one[f"{label}_ms"]) for what, one in found.items() if _is_share(what))
             if curve:
                 axes[place].plot(*zip(*curve, strict=True), marker="o", label=name)
-        _labels(axes[place], f"misses, {label}", "requests a second", "ms from when it was due" if not place else "")
-        axes[place].set_ylim(bottom=0)
-    axes[0].legend(frameon=False)
+        _labels(axes[place], f"misses, {label}", "requests a second", "" if place else "ms from when it was due")
+        axes[place].set_yscale("log")
+    axes[0].legend(frameon=False, fontsize=7)
 
 
 def _is_share(what: str) -> bool:
     return what.startswith("miss") and what.endswith("%")
 
 
-def growth(figure: Figure, kept: Kept) -> None:
+def growth(figure: Figure, parts: Kept) -> None:
     """Requests by jobs and by events, and training."""
     axes = figure.subplots(1, 3)
-    measured = kept["figures"]["growth"]
+    measured = parts["growth"]["figures"]["growth"]
     for place, (fixed, free, name) in enumerate((("events", "jobs", "jobs and talents"), ("jobs", "events", "events"))):
         value = max(sorted({one[fixed] for one in measured}), key=[one[fixed] for one in measured].count)
         some = sorted((one for one in measured if one[fixed] == value), key=lambda one: one[free])
@@ -95,8 +97,9 @@ def growth(figure: Figure, kept: Kept) -> None:
     axes[2].legend(frameon=False, fontsize=7)
 
 
-def retrieval(figure: Figure, kept: Any) -> None:
+def retrieval(figure: Figure, parts: Kept) -> None:
     """The best 500 by how many match, beside the limits, for each size."""
+    kept = parts["retrieval"]
     sizes = sorted({row["jobs"] for row in kept})
     axes = figure.subplots(1, len(sizes), squeeze=False)[0]
     for axis, jobs in zip(axes, sizes, strict=True):
