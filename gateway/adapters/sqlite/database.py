@@ -175,11 +175,6 @@ class Database:
         finally:
             self._write_lock.release()
 
-    def checkpoint_passively(self) -> None:
-        """Move into the file what can be moved without waiting for anybody."""
-        with self.reading() as connection:
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-
     def checkpoint(self) -> None:
         """Move what was committed from the write-ahead log into the file, and empty the log if nobody reads it."""
         with self._write_lock, self._failures():
@@ -322,7 +317,9 @@ class GroupCommit(Generic[Item, Result]):
             self._unmoved += 1
             if self._unmoved >= CHECKPOINT_EVERY:
                 self._unmoved = 0
-                self._thread.submit(self._database.checkpoint_passively)
+                self._thread.submit(
+                    self._database.checkpoint
+                )  # whoever writes meanwhile does it by the thread, behind it
         return results
 
     def close(self) -> None:
