@@ -212,6 +212,11 @@ class Mirror:
     def _with_ids(self, ids: Sequence[str]) -> BitMap:
         return BitMap([ordinal for text in ids if (ordinal := self._ids.ordinal(text)) is not None])
 
+    def alive(self) -> BitMap:
+        """Every document that there is."""
+        with self._lock:
+            return self._live.copy()
+
     def eligible(self, as_of_ms: int) -> BitMap:
         """Jobs that are OPEN and not expired at `as_of_ms`; talents that are available."""
         with self._lock:

@@ -179,6 +179,10 @@ class Recommender:
         """Go on with other rules. What they exclude leaves every list at once; a list that is paged keeps its order."""
         self._steering = replace(self._steering, rules=tuple(rules))
 
+    def forget_pages(self) -> None:
+        """Keep no page that was served: a document of one is gone, so that none of them would be served again."""
+        self._kept_pages = KeptPages()
+
     async def lists(self, queries: Sequence[ListQuery], *, recorded: bool = True) -> list[Answer]:
         """A page per query, None for an unknown subject. Failures are returned, each in the place of its query.
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import signal
 import socket
 import sys
 import time
 import uuid
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import structlog
@@ -19,13 +21,14 @@ import typer
 from recommender.errors import NoModelError, TandemError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
     from multiprocessing.connection import Connection
     from pathlib import Path
 
     from gateway.adapters.elasticsearch.catalogue import ElasticsearchCatalogue
     from gateway.adapters.redis.cache import RedisCache
     from gateway.cli.server import Counts, Turn
+    from gateway.forgetting import Forgetting
     from gateway.graphql.persisted import PersistedOperations
     from gateway.graphql.schema import TandemSchema
     from gateway.graphql.services import Services
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from gateway.rules_file import RulesFile
     from gateway.settings import Settings
     from gateway.wiring import Guarded, Stores
+    from recommender.documents import Kind
 
 UNREAD_MS = 8_000
 CLOSING_SECONDS = 5.0  # for a process to close its stores, once nothing is in flight
@@ -101,22 +105,22 @@ def _supervise(settings: Settings, listener: socket.socket, greet: Callable[[soc
 
 
 def serve_as_worker(
-    settings: Settings,
-    listener: socket.socket,
-    counted: Path,
-    counts: Counts,
-    place: int,
-    told: Connection,
-    is_alone: bool,
+    settings: Settings, listener: socket.socket, counted: Path, counts: Counts, place: int, told: Connection
 ) -> None:
     """The work of one process of several: see gateway.cli.supervisor. counted: where their metrics are added up."""
     from gateway.shared_counts import share
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal, to all: the supervisor says what to do
     share(counted, place)
+    _prepare(settings)
     from gateway.cli.server import Turn
     from gateway.cli.supervisor import READY
     from gateway.logs import set_up_logs
 
+    try:
+        is_alone = told.recv()
+    except EOFError:
+        return
     set_up_logs(settings, may_block=False)
     structlog.contextvars.bind_contextvars(worker=os.getpid())
     try:
@@ -124,6 +128,27 @@ def serve_as_worker(
     except (TandemError, OSError) as error:
         told.send(str(error))
         sys.exit(1)
+
+
+def _prepare(settings: Settings) -> None:
+    """What of beginning takes more than a second of CPU: imports, and machine code that a model's lists need."""
+    modules = ["gateway.cli.server", "gateway.http.app", "gateway.http.tokens", "gateway.rules_file", "gateway.erasure"]
+    modules += ["gateway.adapters.sqlite.serving_log", "gateway.adapters.directory.models", "recommender.versions"]
+    on_elasticsearch, on_redis = settings.catalogue_elasticsearch_url is not None, settings.events_redis_url is not None
+    modules.append(
+        "gateway.adapters.elasticsearch.catalogue" if on_elasticsearch else "gateway.adapters.sqlite.catalogue"
+    )
+    modules.append("gateway.adapters.redis.events" if on_redis else "gateway.adapters.sqlite.events")
+    modules.append(
+        "gateway.adapters.memory.cache" if settings.cache_redis_url is None else "gateway.adapters.redis.cache"
+    )
+    for module in modules:
+        import_module(module)
+    from gateway.adapters.directory.models import DirectoryModelStore
+    from recommender.versions import Versions
+
+    with suppress(TandemError):  # who serves says what is wrong with it
+        Versions(DirectoryModelStore(settings.models_path), _clock_ms).refresh()
 
 
 def _serve(
@@ -165,7 +190,7 @@ def _serve(
             cors_origins=settings.cors_origins,
             readiness=readiness,
             data_dir=settings.data_dir,
-            tasks=_tasks(stores, services),
+            tasks=_tasks(stores, ports, services),
         )
 
         def begun() -> None:
@@ -227,10 +252,13 @@ def build_services(stores: Stores, rules: RulesFile | None = None, ports: Guarde
     )
 
 
-def _tasks(stores: Stores, services: Services) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+def _tasks(stores: Stores, ports: Guarded, services: Services) -> list[Callable[[], Coroutine[Any, Any, None]]]:
     """What runs beside the requests."""
     recommender = services.recommender
-    running: list[Callable[[], Coroutine[Any, Any, None]]] = [services.guards.lag.follow]
+    running: list[Callable[[], Coroutine[Any, Any, None]]] = [
+        services.guards.lag.follow,
+        forgetting(ports, services).follow,
+    ]
     if services.guards.admission is not None:
         running.append(services.guards.admission.follow)
     if services.rules is not None:
@@ -242,6 +270,22 @@ def _tasks(stores: Stores, services: Services) -> list[Callable[[], Coroutine[An
 
         running.append(partial(keep_vectors, stores.vectors, lambda: recommender.serving, stores.settings.knn_from))
     return running
+
+
+def forgetting(ports: Guarded, services: Services) -> Forgetting:
+    """Drops what this process holds of documents that are deleted, here or by another gateway."""
+    from gateway.forgetting import Forgetting
+    from gateway.graphql.remembered import forget_remembered
+    from gateway.resilience.catalogue import GuardedCatalogue
+
+    def forget(kind: Kind, ordinals: Sequence[int], ids: Sequence[str]) -> None:
+        if isinstance(ports.catalogue, GuardedCatalogue):
+            ports.catalogue.forget_kept(kind, ordinals)
+        ports.events.forget_kept(kind, ids)
+        services.recommender.forget_pages()
+        forget_remembered()
+
+    return Forgetting(ports.catalogue, ports.cache, forget)
 
 
 def _trusted(settings: Settings) -> dict[str, str]:

@@ -29,8 +29,9 @@ READY: Final = "ready"
 
 _log = structlog.get_logger("tandem.workers")
 
-# Begins the work of one process: (counts, place, told, is_alone).
-Work = Callable[["Counts", int, Connection, bool], None]
+# Begins the work of one process: (counts, place, told). `told` gives it `is_alone` when it is to serve; before that it
+# gets ready as far as it can without having anything open. Its end means that it is not needed.
+Work = Callable[["Counts", int, Connection], None]
 
 
 class WorkersFailedError(TandemError):
@@ -88,8 +89,9 @@ class Supervisor:
         self._leave_seconds = leave_seconds
         self._grace_seconds = grace_seconds
         self._on_end = on_end
-        self._counts: Any = self._context.RawArray("i", [-1] * (2 * count + 1))
+        self._counts: Any = self._context.RawArray("i", [-1] * (2 * count + 2))
         self._workers: list[_Worker] = []
+        self._spare: _Worker | None = None  # has imported everything, and waits to take the place of one that dies
         self._stale: list[_Worker] = []  # of a renewal: still to be replaced
         self._due: list[float] = []  # when processes are begun in place of those that died
         self._deaths = 0  # one soon after the other
@@ -117,6 +119,7 @@ class Supervisor:
                 self._obey(listener)
                 self._mourn()
                 self._renew()
+                self._keep_spare()
                 if not self._has_served and sum(one.is_serving for one in self._workers) == self._count:
                     self._has_served = True
                     on_ready()
@@ -127,22 +130,45 @@ class Supervisor:
             for worker in self._workers:
                 worker.process.kill()
                 worker.process.join()
+            self._drop_spare()
             ours.close()
             wakes.close()
 
-    def _begin(self) -> _Worker:
+    def _begin(self) -> None:
+        """Have one process more serve."""
+        is_alone = not any(one.is_serving for one in self._workers)
+        if self._spare is not None and self._spare.process.exitcode is not None:
+            self._drop_spare()
+        worker, self._spare = self._spare or self._spawn(), None
+        with suppress(OSError):  # it has died already, which is found next
+            worker.told.send(is_alone)
+        worker.began = time.monotonic()
+        worker.leaves_by = worker.began + START_SECONDS
+        self._workers.append(worker)
+
+    def _spawn(self) -> _Worker:
         place = next(place for place in range(len(self._counts)) if place not in {one.place for one in self._workers})
         told, telling = self._context.Pipe()
-        is_alone = not any(one.is_serving for one in self._workers)
         process = self._context.Process(
-            target=self._work, args=(*self._arguments, self._counts, place, telling, is_alone), name=f"worker-{place}"
+            target=self._work, args=(*self._arguments, self._counts, place, telling), name=f"worker-{place}"
         )
         process.start()
         telling.close()
-        worker = _Worker(process, told, place)
-        worker.leaves_by = worker.began + START_SECONDS
-        self._workers.append(worker)
-        return worker
+        return _Worker(process, told, place)
+
+    def _keep_spare(self) -> None:
+        """Begin a spare process once all that are needed serve: their imports are most of what a death would cost."""
+        serving = sum(one.is_serving for one in self._workers)
+        if self._spare is None and not self._stops and serving == len(self._workers) == self._count:
+            self._spare = self._spawn()
+
+    def _drop_spare(self) -> None:
+        if self._spare is not None:
+            self._spare.process.kill()
+            self._spare.process.join()
+            self._spare.told.close()
+            self._on_end(self._spare.place)
+            self._spare = None
 
     def _wait(self, signals: socket.socket) -> None:
         """Until something happens or is due."""
@@ -183,6 +209,7 @@ class Supervisor:
             sig = self._signals.pop(0)
             if sig == signal.SIGHUP and not self._stops:
                 if self._has_served and not self._stale:
+                    self._drop_spare()  # it has imported what was installed before
                     self._stale = [one for one in self._workers if not one.is_leaving]
                     _log.info("workers are renewed", count=len(self._stale))
             elif sig == signal.SIGINT and self._stops:
@@ -193,6 +220,7 @@ class Supervisor:
 
     def _stop(self, listener: socket.socket, grace_seconds: float) -> None:
         listener.close()
+        self._drop_spare()
         self._stops = True
         self._due, self._stale = [], []
         for worker in self._workers:

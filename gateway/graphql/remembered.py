@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gateway.graphql.selections import ANSWERS
 
@@ -11,6 +11,13 @@ MOST = 4_096  # objects of each kind, some kilobytes each
 
 Source = TypeVar("Source")
 Made = TypeVar("Made")
+_ALL: list[dict[int, tuple[Any, Any]]] = []
+
+
+def forget_remembered() -> None:
+    """Keep nothing that was made so far: one of the objects is gone for good."""
+    for kept in _ALL:
+        kept.clear()
 
 
 def remembered(make: Callable[[Source], Made]) -> Callable[[Source], Made]:
@@ -21,6 +28,7 @@ def remembered(make: Callable[[Source], Made]) -> Callable[[Source], Made]:
     selections.py.
     """
     kept: dict[int, tuple[Source, Made]] = {}
+    _ALL.append(kept)
 
     def once(source: Source) -> Made:
         found = kept.get(id(source))

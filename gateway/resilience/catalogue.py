@@ -133,6 +133,11 @@ class GuardedCatalogue:
         while len(kept) > DOCUMENTS_KEPT:
             kept.popitem(last=False)
 
+    def forget_kept(self, kind: Kind, ordinals: Sequence[int]) -> None:
+        """Drop documents that are gone."""
+        for ordinal in ordinals:
+            self._documents[kind].pop(ordinal, None)
+
     def _known(self, mirror: Mirror, ordinals: Sequence[int | None]) -> list[Document | None]:
         """A kept document where it has not changed since, else what the columns hold; None for one that is gone."""
         kept, found = self._documents[mirror.kind], list[Document | None]()

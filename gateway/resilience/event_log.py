@@ -9,6 +9,7 @@ from typing import Final
 from gateway.resilience.guard import Guard, TooLateError
 from gateway.resilience.loop_lag import LoopLag
 from recommender.degradation import DegradedReason, degrade
+from recommender.documents import Kind
 from recommender.errors import UnavailableError
 from recommender.events import Event
 from recommender.ports import Appended, EventLog, LogState, SubjectKey
@@ -53,6 +54,14 @@ class GuardedEventLog:
         while self._kept_events > EVENTS_KEPT:
             _, gone = self._kept.popitem(last=False)
             self._kept_events -= len(gone) + 1
+
+    def forget_kept(self, kind: Kind, ids: Sequence[str]) -> None:
+        """Drop the histories of subjects that are gone, and of others with them."""
+        gone = set(ids)
+        for key, events in list(self._kept.items()):
+            subject = key[0]
+            if (subject.kind is kind and subject.id in gone) or any(event.id_of(kind) in gone for event in events):
+                self._kept_events -= len(self._kept.pop(key)) + 1
 
     async def append(self, events: Sequence[Event]) -> list[Appended]:
         """See EventLog."""

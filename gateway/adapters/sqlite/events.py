@@ -138,6 +138,10 @@ class SqliteEventLog:
         """See the port. `last_seq` never goes back, whatever is erased: a model's watermark stays meaningful."""
         return self._state()
 
+    def forget_kept(self, kind: Kind, ids: Sequence[str]) -> None:
+        """Drop what is kept in memory of subjects that are gone: all histories, as the file is not far."""
+        self._recent.clear()
+
     async def forget(self, subject: SubjectKey) -> int:
         """See the port. No byte of the erased events stays in the file."""
         return await asyncio.to_thread(self._forget, subject)

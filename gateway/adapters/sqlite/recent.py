@@ -65,6 +65,12 @@ class RecentHistories:
             while self._events > MOST_EVENTS:
                 self._drop(next(iter(self._kept)))
 
+    def clear(self) -> None:
+        """Keep none."""
+        with self._lock:
+            self._kept.clear()
+            self._events = 0
+
     def _drop(self, key: tuple[Kind, str]) -> None:
         kept = self._kept.pop(key, None)
         self._events -= 0 if kept is None else len(kept.events) + 1
