@@ -79,6 +79,10 @@ SIZE ?= 2000
 fuzz: install-dev ## made-up operations, requests and bytes, SIZE=2000 of them, from a SEED that is printed
 	$(BIN)/python tools/fuzz/run.py --size $(SIZE) $(if $(SEED),--seed $(SEED))
 
+.PHONY: chaos
+chaos: install-dev ## make servers, processes and clients fail under load, and say what was seen (ARGS='8 12', --fast)
+	$(BIN)/python -m benchmarks.chaos $(ARGS)
+
 .PHONY: test
 test: check-parts install-dev lint types contracts schema unit $(if $(NODE_LACKS),,wheel clients) $(if $(LACKS),,browser) ## run every test there is, and say at the end what could not be run here
 	@echo

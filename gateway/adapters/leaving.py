@@ -1,4 +1,4 @@
-"""Work on another thread's loop whose caller may no longer be there when it ends."""
+"""Work whose caller may no longer be there when it ends, on another thread's loop or beside it on one."""
 
 from __future__ import annotations
 

@@ -294,6 +294,19 @@ async def test_what_fails_after_its_caller_has_left_is_no_line_in_the_log(caplog
     assert not caplog.records
 
 
+async def test_a_look_that_fails_after_all_who_wanted_it_have_left_is_no_line_in_the_log(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.catalogue.fail(HANG)
+    caller = asyncio.create_task(world.stores.catalogue.mirror(Kind.JOB))
+    await asyncio.sleep(0.1)
+    caller.cancel()
+    await asyncio.gather(caller, return_exceptions=True)
+    await asyncio.sleep(0.8)  # longer than the time-out of Elasticsearch here
+    gc.collect()
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 async def test_a_probe_that_breaks_is_no_end_of_probing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.resilience.guard.PROBE_EVERY_S", 0.01)
     answers = iter([KeyError("odd"), UnavailableError("part"), None])

@@ -39,6 +39,12 @@ class Replica:
         self._server: Server | None = None
         self.url = f"http://127.0.0.1:{self._port}"
 
+    @property
+    def pid(self) -> int:
+        """Its process, while it runs."""
+        assert self._server is not None
+        return self._server.process.pid
+
     def start(self) -> None:
         """Start it and wait until it answers."""
         self._server = Server(self.data, port=self._port, **self._settings)
@@ -52,9 +58,14 @@ class Replica:
     def stop(self) -> None:
         """Ask it to stop, when it runs."""
         if self._server is not None:
-            code, log = self._server.stop()
-            self._server = None
+            code, log = self.end()
             assert (code, "Traceback" in log) == (0, False), log[-2_000:]
+
+    def end(self) -> tuple[int, str]:
+        """Ask it to stop; its exit code and what it wrote to stderr."""
+        assert self._server is not None
+        server, self._server = self._server, None
+        return server.stop()
 
     def kill(self) -> None:
         """Kill it with SIGKILL."""

@@ -14,6 +14,7 @@ from gateway.adapters.elasticsearch.connection import PART, IndexMovedError
 from gateway.adapters.elasticsearch.layout import Layout
 from gateway.adapters.elasticsearch.records import Record, base_of, record_from_hit
 from gateway.adapters.elasticsearch.text_cache import LivePostings, TextCache, match_of
+from gateway.adapters.leaving import for_who_may_leave
 from gateway.adapters.term_postings import TextMatch, relevance_by_term
 from recommender.documents import Changes, Kind
 from recommender.errors import UnavailableError
@@ -44,7 +45,7 @@ class Follower:
         Callers that come while a look is under way share the next one: that under way may have begun too early.
         """
         if self._next is None:
-            self._next = asyncio.create_task(self._after(self._looking))
+            self._next = asyncio.create_task(for_who_may_leave(self._after(self._looking)))
         await asyncio.shield(self._next)
 
     async def _after(self, previous: asyncio.Task[None] | None) -> None:
