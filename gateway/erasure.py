@@ -9,7 +9,7 @@ import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import structlog
 
@@ -18,6 +18,8 @@ from recommender.errors import UnavailableError
 from recommender.ports import Cache, CatalogueWriter, EventLog, SubjectKey
 
 _log = structlog.get_logger("tandem.erasure")
+
+SETTLED_S: Final = 2.0  # several times the deadline of a request, and the wait of a write for the disk
 
 
 class ErasableServingLog(Protocol):
@@ -38,12 +40,16 @@ class ErasableModels(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Remains:
-    """What is kept besides the catalogue and the event log. rejects: the file of the rows that an import refused."""
+    """What is kept besides the catalogue and the event log. rejects: the file of the rows that an import refused.
+
+    settled_s: how long what was begun before a tombstone may still write, such as an event that was found good.
+    """
 
     serving_log: ErasableServingLog
     models: ErasableModels
     cache: Cache
     rejects: Path
+    settled_s: float = SETTLED_S
 
 
 async def erase(
@@ -51,7 +57,8 @@ async def erase(
 ) -> str | None:
     """Erase a subject; its receipt, the same however often it is asked, or None for one that never was.
 
-    The tombstone comes first: whatever breaks off, nothing brings the subject back, and asking again goes on.
+    The tombstone comes first: whatever breaks off, nothing brings the subject back, and asking again goes on. Then
+    those who looked before it was there are waited for, so that nothing is written behind what is erased.
     Raises UnavailableError.
     """
     receipt = await catalogue.delete(subject.kind, subject.id, erase=True, at_ms=at_ms)
@@ -64,6 +71,7 @@ async def erase(
         # that is not there gives nothing away either, and forgets within an hour.
         with suppress(UnavailableError):
             await remains.cache.forget_documents(subject.kind, [ordinal])
+        await asyncio.sleep(remains.settled_s)
     count = await events.forget(subject)
     lists = versions = rows = 0
     if remains is not None:

@@ -45,7 +45,8 @@ class Draft:
 
     history: every event of the subject until now, but for impressions. mirror: of the items. chosen: what matches
     filter and text. steering: what is set for all lists; rules: those of it that are for this one. impressions: of the
-    subject, where fatigue is set.
+    subject, where fatigue is set. is_somebodys: whether its subject is known to be there, and so may be written down:
+    an id that was erased may be asked for by who does not know yet.
     snapshot: None until it is found or made. postings: of its traits, by trait.
     key, revision, basis, turn: for the cache: what the list is kept under, the items' revision before the key was made,
     what a list without a vector rests on, and the turn to make the list.
@@ -64,6 +65,7 @@ class Draft:
     mirror: Mirror
     snapshot: Snapshot | None
     is_rebuilt: bool = False
+    is_somebodys: bool = False
     steering: Steering = field(default_factory=Steering)
     rules: Sequence[Rule] = ()
     impressions: Sequence[Event] = ()

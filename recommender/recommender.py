@@ -224,7 +224,7 @@ class Recommender:
             first = page.items[0].position
             self._snapshots.put(first.pins, first.digest, page.context.snapshot)
             answers[draft.place] = page
-            served.append(row)
+            served.append(row if draft.is_somebodys else replace(row, subject=None))
         return left
 
     async def _make(self, drafts: Sequence[Draft], answers: dict[int, Answer], served: list[ServedList]) -> None:
@@ -283,7 +283,11 @@ class Recommender:
             draft = Draft(place, query, loaded, now_ms, history, mirrors[query.item_kind], found)
             draft.is_rebuilt = after is not None and found is None
             draft.steering, draft.impressions = steering, impressions
-            draft.rules = rules_for(steering.rules, query, mirrors.get(query.subject_kind), now_ms)
+            mirror = mirrors.get(query.subject_kind)
+            draft.is_somebodys = subject_id is not None and (
+                bool(history) or (mirror is not None and not _is_missing(mirror, subject_id))
+            )
+            draft.rules = rules_for(steering.rules, query, mirror, now_ms)
             asked_weight = query.options.mutual_weight
             draft.mutual_weight = self._mutual_weight if asked_weight is None else asked_weight
             if subject_id is not None and _is_known_by_content(query, loaded):
@@ -784,7 +788,7 @@ def _served_list(draft: Draft, page: RankedPage) -> ServedList:
     return ServedList(
         request_id=page.request_id,
         served_at_ms=draft.now_ms,
-        subject=None if query.subject_id is None else SubjectKey(query.subject_kind, query.subject_id),
+        subject=SubjectKey(query.subject_kind, query.subject_id) if draft.is_somebodys and query.subject_id else None,
         kind=query.item_kind,
         model_version=page.model.version,
         placement=query.options.placement,

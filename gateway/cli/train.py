@@ -69,6 +69,7 @@ async def train_and_publish(
     console = console or Console()
     metrics: Mapping[str, Mapping[str, float]] = {}
     comparison = None
+    begun = {kind: (await stores.catalogue.mirror(kind)).revision for kind in Kind}
     with steps() as shown, one_blas_thread():
         table, last_seq = await read_events(stores, as_of_ms, shown)
         talent_ordinals = await _ordinals(stores, Kind.TALENT, table.talent_ids)
@@ -107,12 +108,35 @@ async def train_and_publish(
     if refusal is not None:
         await asyncio.to_thread(stores.models.publish, model, make_current=False)
         await asyncio.to_thread(_write_report, stores, model, table, comparison, console)
+        await _forget_deleted(stores, table, begun)
         raise ModelRefusedError(refusal)
     await _publish_vectors(stores, model, console)
     await asyncio.to_thread(stores.models.publish, model)
     await asyncio.to_thread(_write_report, stores, model, table, comparison, console)
+    await _forget_deleted(stores, table, begun)
     _print_model(stores, model, console)
     return model
+
+
+async def _forget_deleted(stores: Stores, table: EventTable, since: Mapping[Kind, int]) -> None:
+    """Take out of the models who was deleted while one of them was learnt, as an erasure did not find it yet.
+
+    After it was published: an erasure whose tombstone is younger than this look finds it by itself.
+    """
+    from recommender.documents import Kind
+
+    for kind, ids in ((Kind.TALENT, table.talent_ids), (Kind.JOB, table.job_ids)):
+        deleted, revision = set[int](), since[kind]
+        while True:
+            changes = await stores.catalogue.changes(kind, revision)
+            deleted |= set(changes.deleted)
+            if changes.revision <= revision:
+                break
+            revision = changes.revision
+        if deleted:
+            for own_id, ordinal in zip(ids, (await _ordinals(stores, kind, ids)).tolist(), strict=True):
+                if ordinal in deleted:
+                    await asyncio.to_thread(stores.models.erase, kind, ordinal, own_id)
 
 
 def _earlier(stores: Stores) -> Model | None:

@@ -191,6 +191,7 @@ class _Import:
         self._on_progress(table.path, table.size, table.size, read)
 
     def _reject(self, counts: Counts, table: Table, line: int, reason: str, row: object) -> None:
+        """row: None for one of somebody who was deleted, perhaps erased: its place says enough, and nothing is kept."""
         counts.rejected += 1
         self._rejects.add(table.path, line, reason, row)
 
@@ -223,8 +224,8 @@ class _Import:
                 case PatchOutcome.STALE:
                     counts.stale += 1
                 case PatchOutcome.DELETED:
-                    reason = f"{patch.id!r} was deleted: only a row with a later updated_at revives it, none if erased"
-                    self._reject(counts, table, row.line, reason, row)
+                    reason = "it was deleted: only a row with a later updated_at revives it, none if erased"
+                    self._reject(counts, table, row.line, reason, None)
 
     async def _known_pay(self, kind: Kind, ids: Sequence[str]) -> dict[str, Document]:
         """The kept documents of rows that leave some of their pay as it is."""
@@ -246,9 +247,9 @@ class _Import:
         kept: list[tuple[Row, Event]] = []
         for (row, _), event in zip(chunk, events, strict=True):
             if event.talent_id in gone_talents:
-                self._reject(counts, table, row.line, f"talent_id: {event.talent_id!r} was deleted", row)
+                self._reject(counts, table, row.line, "talent_id: it was deleted", None)
             elif event.job_id in gone_jobs:
-                self._reject(counts, table, row.line, f"job_id: {event.job_id!r} was deleted", row)
+                self._reject(counts, table, row.line, "job_id: it was deleted", None)
             else:
                 kept.append((row, event))
         outcomes = await self._stores.events.append([event for _, event in kept])

@@ -205,7 +205,7 @@ async def open_market(
         clock_ms=clock_ms,
         new_id=new_id,
         compiles=chosen.compiled,
-        remains=Remains(serving_log, models, MemoryCache(8_000_000, clock_ms), path / "import-rejects.jsonl"),
+        remains=Remains(serving_log, models, MemoryCache(8_000_000, clock_ms), path / "import-rejects.jsonl", 0.0),
     )
     app = build_app(
         services,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -125,6 +126,30 @@ def with_neighbours(rows: int) -> Neighbours:
     return Neighbours(np.arange(0, 2 * rows + 1, 2, dtype=np.int64), columns, np.ones(2 * rows, np.float32))
 
 
+async def test_who_asks_for_an_erased_id_does_not_write_it_down_again(market: ServedMarket, tmp_path: Path) -> None:
+    query = f'{{ recommendedJobs(subject: {{ talentId: "{SECRET}" }}) {{ nodes {{ jobId }} }} }}'
+    await market.data(query)
+    await erase(market, Kind.TALENT)
+    await erase(market, Kind.JOB)
+    for _ in range(2):
+        assert (await market.data(query))["recommendedJobs"]["nodes"]
+    assert files_with(tmp_path, SECRET) == []
+
+
+async def test_an_event_that_was_found_good_before_the_tombstone_is_erased_too(
+    market: ServedMarket, tmp_path: Path
+) -> None:
+    remains = replace(market.services.remains, settled_s=0.2)  # type: ignore[type-var]
+    subject = SubjectKey(Kind.TALENT, SECRET)
+    erasing = asyncio.create_task(erase_subject(subject, market.catalogue, market.services.events, remains, NOW_MS))
+    while (await market.catalogue.get_many(Kind.TALENT, ids=[SECRET])) != [None]:
+        await asyncio.sleep(0.01)
+    await market.services.events.append([event(EventType.SAVE, SECRET, "j3", occurred_at_ms=NOW_MS)])
+    await erasing
+    await erase(market, Kind.JOB)
+    assert files_with(tmp_path, SECRET) == []
+
+
 async def test_every_kept_model_loses_the_row_and_loads_again(market: ServedMarket, tmp_path: Path) -> None:
     store = DirectoryModelStore(tmp_path / "models")
     model = small_model("m2")
@@ -197,7 +222,7 @@ async def test_redis_keeps_no_byte_of_an_erased_id_either(tmp_path: Path) -> Non
         await stores.cache.put_documents(Kind.TALENT, [CachedDocument(1, document)], 3_600_000)
         server.command("SAVE")
         assert len(files_with(tmp_path, SECRET)) >= 3  # the catalogue, the append-only file and the dump
-        remains = Remains(stores.serving_log, stores.models, stores.cache, tmp_path / "none.jsonl")
+        remains = Remains(stores.serving_log, stores.models, stores.cache, tmp_path / "none.jsonl", 0.0)
         subject = SubjectKey(Kind.TALENT, SECRET)
         receipt = await erase_subject(subject, stores.catalogue, stores.events, remains, NOW_MS)
         assert receipt == await erase_subject(subject, stores.catalogue, stores.events, remains, NOW_MS)

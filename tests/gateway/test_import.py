@@ -198,8 +198,8 @@ async def test_events_of_a_deleted_id_are_rejected_and_their_numbers_are_not_giv
     assert summary.events == Counts(read=3, accepted=1, rejected=2)
     assert (summary.bare_talents, summary.bare_jobs) == (1, 1)
     assert [(row["line"], row["reason"]) for row in rejected(tmp_path / "r.jsonl")] == [
-        (2, "talent_id: 'gone' was deleted"),
-        (3, "job_id: 'closed' was deleted"),
+        (2, "talent_id: it was deleted"),
+        (3, "job_id: it was deleted"),
     ]
     assert [event.talent_id for event in stores.events.kept.values()] == ["t1"]
 
@@ -210,7 +210,7 @@ async def test_a_talent_that_was_deleted_is_rejected_with_the_way_back(write: Wr
     summary = await import_files(stores, talents=[write("t.csv", "talent_id", "gone", "t1")])
     assert summary.talents == Counts(read=2, created=1, rejected=1)
     assert summary.samples[0].endswith(
-        "'gone' was deleted: only a row with a later updated_at revives it, none if erased"
+        "it was deleted: only a row with a later updated_at revives it, none if erased"
     )
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,15 @@ from rich.console import Console
 from gateway.cli import main
 from gateway.cli.evaluate import read_served
 from gateway.cli.train import train_and_publish
+from gateway.erasure import Remains, erase
 from gateway.settings import load_settings
 from gateway.wiring import Stores, open_stores, stores
 from recommender.documents import Kind, Patch
 from recommender.errors import BadInputError
 from recommender.evaluation import ServedRow
 from recommender.events import Event, EventType
+from recommender.model import Model
+from recommender.ports import SubjectKey
 from tests.factories import DAY_MS, NOW_MS, event
 
 
@@ -228,3 +232,28 @@ def test_a_file_without_a_usable_row_is_refused(tmp_path: Path) -> None:
     path.write_text("talent_id,job_id\n1,7\n")
     with pytest.raises(BadInputError, match=r"no row can be used \(line 2: a rank or a score is needed\)"):
         read_served(path)
+
+
+async def test_who_is_erased_while_a_model_is_learnt_is_in_no_model(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with stores(load_settings()) as opened:
+        await opened.events.append(market())
+        await train_on(opened, "a", evaluate=False)
+        publish, subject = opened.models.publish, SubjectKey(Kind.TALENT, "t7")
+
+        def erased_before(model: Model, *, make_current: bool = True) -> None:
+            remains = Remains(opened.serving_log, opened.models, opened.cache, data_dir / "none.jsonl", 0.0)
+            asyncio.run(erase(subject, opened.catalogue, opened.events, remains, NOW_MS))
+            publish(model, make_current=make_current)
+
+        monkeypatch.setattr(opened.models, "publish", erased_before)
+        await train_on(opened, "b", evaluate=False)
+        assert len(opened.models.versions()) == 2
+        (ordinal,) = await opened.catalogue.ensure(Kind.TALENT, ["t7"])
+        for version in opened.models.versions():
+            talents = opened.models.load(version).talents
+            row = int(np.searchsorted(talents.ordinals, ordinal))
+            assert talents.ordinals[row] == ordinal
+            assert not talents.factors[row].any()
+            assert talents.factors.any()
