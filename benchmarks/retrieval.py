@@ -1,17 +1,18 @@
 """The exact best 500 of a large catalogue under a filter, beside other ways and the limits of the machine, in one run.
 
-    OPENBLAS_NUM_THREADS=1 .venv/bin/python -m benchmarks.retrieval [--sizes 50000,500000,2000000] [--shares 1,.1,.01,.001]
-        [--factors gaussian|skewed] [--viewers 32] [--repeats 7] [--json FILE]
+    OPENBLAS_NUM_THREADS=1 .venv/bin/python -m benchmarks.retrieval [--sizes 50000,500000,2000000]
+        [--shares 1,.1,.01,.001] [--factors gaussian|skewed] [--viewers 32] [--repeats 7] [--json FILE]
 
 Jobs have two tables of 64 float32 factors (the talents' interest and the clients') and a popularity; a query is two
 vectors. Each figure is CPU ms for one list: the least of the repeats, in which every way takes its turn; medians are in
 the JSON. 2,000,000 jobs take 1.8 GB.
 
 - ours: `retrieval.best` from the bitmap of what matches to the list in order; `each of 32` from one pass for 32 lists.
-- NumPy: one matrix of 129 columns, `@` and argpartition; of gathered rows where not all match.
+- NumPy: one matrix of 129 columns, `@` and argpartition; of rows gathered by the same bitmap where not all match.
 - implicit: its `topk` over that matrix, or over the gathered rows.
 - limits: compiled kernels that only add up. `stream` every float32 of all rows, `gather` those of the rows that match
-  by their ids; `stream8` and `gather8` the same over the bytes that ours goes by first.
+  by their ids, where ours has them: in both tables; `stream8` and `gather8` the same over the bytes that ours goes by
+  first. `nothing`: from the bitmap to a compiled loop that looks at none of it and returns a list of zeros.
 
 `x limit` is ours beside the float32 limit (stream where all match, else gather), `x limit8` beside that of its own
 bytes. Every list is compared with a full sort of float64 scores.
@@ -88,12 +89,20 @@ def stream(values: npt.NDArray[np.float32]) -> float:
 
 
 @numba.njit(fastmath={"reassoc", "nsz", "contract"})
-def gather(matrix: npt.NDArray[np.float32], rows: npt.NDArray[np.int32]) -> float:
+def gather(first, second, bias, rows):  # type: ignore[no-untyped-def]
     total = np.float32(0)
     for row in rows:
-        for j in range(matrix.shape[1]):
-            total += matrix[row, j]
+        for j in range(first.shape[1]):
+            total += first[row, j]
+        for j in range(second.shape[1]):
+            total += second[row, j]
+        total += np.float32(bias[row])
     return total
+
+
+@numba.njit
+def nothing(ordinals, k):  # type: ignore[no-untyped-def]
+    return np.empty(k, np.uint32), np.empty(k)
 
 
 @numba.njit
@@ -143,6 +152,51 @@ def measure(ways: dict[str, Callable[[], object]], repeats: int) -> dict[str, di
     return {name: {"least": min(some[1:]), "median": median(some[1:])} for name, some in spent.items()}
 
 
+def cell(
+    here: Market, queries: npt.NDArray[np.float64], ordinals: Ordinals, repeats: int
+) -> dict[str, dict[str, float]]:
+    """What every way takes for the first query's list of those that match; `each of 32` for those of all queries."""
+    narrow = queries.astype(np.float32)
+    lists = [here.terms(query[:-1]) for query in queries]
+    first, second = (side.coarse for side in here.tables)
+    factors = [side.factors for side in here.tables]
+    rows = (ordinals - 1).astype(np.int32)
+    matching, matrix, all_match = BitMap(ordinals), here.matrix, len(ordinals) == len(here.matrix)
+    check(lists[0], ordinals, best(lists[0], ordinals_from_bitmap(matching), K, Names())[0])
+
+    def ours() -> None:
+        best(lists[0], ordinals_from_bitmap(matching), K, Names())
+
+    def each() -> None:
+        candidates = ordinals_from_bitmap(matching)
+        best_of_each([(terms, K) for terms in lists], candidates, Names())
+
+    def among() -> npt.NDArray[np.float32]:
+        return matrix if all_match else matrix[ordinals_from_bitmap(matching) - 1]
+
+    def by_numpy() -> None:
+        numpy_scan(among(), narrow[0])
+
+    def by_implicit() -> None:
+        rows_of_filter = among()
+        topk(rows_of_filter, narrow[:1], min(K, len(rows_of_filter)), num_threads=1)
+
+    return measure(
+        {
+            "ours": ours,
+            "each": each,
+            "NumPy": by_numpy,
+            "implicit": by_implicit,
+            "stream": lambda: stream(matrix.ravel()),
+            "gather": lambda: gather(*factors, here.bias.values, rows),
+            "stream8": lambda: (stream8(first.codes.ravel()), stream8(second.codes.ravel())),
+            "nothing": lambda: nothing(ordinals_from_bitmap(matching), min(K, len(rows))),
+            "gather8": lambda: gather8(first.codes, second.codes, first.scales, second.scales, rows),
+        },
+        repeats,
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="50000,500000,2000000")
@@ -152,7 +206,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    columns = ("ours", "each", "NumPy", "implicit", "stream", "gather", "stream8", "gather8")
+    columns = ("ours", "each", "NumPy", "implicit", "stream", "gather", "stream8", "gather8", "nothing")
     print(f"{'jobs':>9} {'match':>6}" + "".join(f"{name:>9}" for name in columns) + "  x limit  x limit8")
     kept = []
     for size in map(int, given.sizes.split(",")):
@@ -160,45 +214,12 @@ def main() -> None:
         rng = np.random.default_rng(1)
         queries = rng.standard_normal((given.viewers, 2 * WIDTH + 1))
         queries[:, -1] = 1.0
-        narrow = queries.astype(np.float32)
-        lists = [here.terms(query[:-1]) for query in queries]
-        first, second = (side.coarse for side in here.tables)
         for share in map(float, given.shares.split(",")):
             ordinals = np.flatnonzero(rng.random(size) < share).astype(np.uint32) + 1
-            rows = (ordinals - 1).astype(np.int32)
-            matching, matrix, all_match = BitMap(ordinals), here.matrix, share >= 1
-            check(lists[0], ordinals, best(lists[0], ordinals_from_bitmap(matching), K, Names())[0])
-
-            def ours() -> None:
-                best(lists[0], ordinals_from_bitmap(matching), K, Names())
-
-            def each() -> None:
-                candidates = ordinals_from_bitmap(matching)
-                best_of_each([(terms, K) for terms in lists], candidates, Names())
-
-            def by_numpy() -> None:
-                numpy_scan(matrix if all_match else matrix[rows], narrow[0])
-
-            def by_implicit() -> None:
-                among = matrix if all_match else matrix[rows]
-                topk(among, narrow[:1], min(K, len(among)), num_threads=1)
-
-            found = measure(
-                {
-                    "ours": ours,
-                    "each": each,
-                    "NumPy": by_numpy,
-                    "implicit": by_implicit,
-                    "stream": lambda: stream(matrix.ravel()),
-                    "gather": lambda: gather(matrix, rows),
-                    "stream8": lambda: (stream8(first.codes.ravel()), stream8(second.codes.ravel())),
-                    "gather8": lambda: gather8(first.codes, second.codes, first.scales, second.scales, rows),
-                },
-                given.repeats,
-            )
+            found = cell(here, queries, ordinals, given.repeats)
             found["each"] = {name: value / given.viewers for name, value in found["each"].items()}
             least = {name: values["least"] for name, values in found.items()}
-            limit, limit8 = ("stream", "stream8") if all_match else ("gather", "gather8")
+            limit, limit8 = ("stream", "stream8") if share >= 1 else ("gather", "gather8")
             print(
                 f"{size:>9,} {share:>6.1%}"
                 + "".join(f"{least[name]:9.3f}" for name in columns)

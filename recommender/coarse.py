@@ -19,7 +19,6 @@ Scales = npt.NDArray[np.float32]
 
 LEAST_LARGEST: Final = 1e-30  # of a row that has codes: its scale is far from where float32 loses digits
 FLOAT32_UNIT: Final = 2.0**-24
-FLOAT64_UNIT: Final = 2.0**-53
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,22 +83,6 @@ def coarse_query(vector: npt.NDArray[np.float64], coarse: Coarse) -> CoarseQuery
     Cauchy and Schwarz it is at most scale · (spread·‖v‖ + (reach + spread)·‖w‖). What float64 loses in x·v, summed in
     any order, is below 2·width·2⁻⁵³·‖x‖·‖v‖; a relative 1e-9 swallows what it loses in the bounds themselves.
     """
-    width = len(vector)
-    top = min(32767, (2**31 - 1) // (127 * max(width, 1)))  # so that no sum of products overflows
-    largest = float(np.abs(vector).max(initial=0.0))
-    step = largest / top
-    if step < 1e-290:  # nothing, or next to nothing
-        codes, step = np.zeros(width, np.int16), 0.0
-    else:
-        codes = np.rint(vector / step).astype(np.int16)
-    length = _length(vector)
-    lost = _length(vector - step * codes) + FLOAT64_UNIT * width * largest
-    off = coarse.spread * length + (coarse.reach + coarse.spread) * lost
-    off += 2 * width * FLOAT64_UNIT * coarse.reach * length
-    return CoarseQuery(codes, step, off * (1 + 1e-9), coarse.floor * length * (1 + 1e-9))
-
-
-def _length(vector: npt.NDArray[np.float64]) -> float:
-    """Its Euclidean length; squares of what is very small or large are lost."""
-    largest = float(np.abs(vector).max(initial=0.0))
-    return largest * float(np.linalg.norm(vector / largest)) if largest > 0 else 0.0
+    codes = np.empty(len(vector), np.int16)
+    step, coarseness, floor = kernels.quantise_query(vector, coarse.spread, coarse.reach, coarse.floor, codes)
+    return CoarseQuery(codes, step, coarseness, floor)

@@ -5,6 +5,7 @@ What they are for, and why what they find is exact, is said where they are calle
 
 # What numba compiles it gives types to itself, and the first argument of an intrinsic is the compiler.
 # mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators
+# mypy: disable-error-code="call-arg, attr-defined, var-annotated"
 
 from __future__ import annotations
 
@@ -13,17 +14,64 @@ from typing import Final
 import numba
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from recommender.compiled import compiled
 
 CHUNK: Final = 512  # rows whose sums stay in the first-level cache while terms are added to them
-WIDEST: Final = 128  # columns of `exact_products`; NumPy sums more of them in halves
-FEWEST_KEPT: Final = 4096  # places for nominees before they are thinned for the first time
+WIDEST: Final = 128  # columns that are summed together; NumPy sums more of them in halves
+FEWEST_KEPT: Final = 1024  # places for nominees before they are thinned for the first time
 AHEAD: Final = 16  # rows that are fetched before their turn: no processor foresees a filter
+HALVES: Final = 48  # at most: of the way between the least and the largest value
 GROUP: Final = 16  # lists whose scores are looked at together
 LINE: Final = 64  # bytes of a cache line
 FLOAT64_SLACK: Final = 2.0**-46  # of each part of a sum: swallows what float64 loses in any order of summing them
+FLOAT64_UNIT: Final = 2.0**-53
+LONGEST_SUM: Final = 2**31 - 1  # of products in int32
+
+# Where the arrays of a dense term lie: loops take as many of them as there are, and are compiled once. See tables.
+TABLE: Final = np.dtype(
+    [
+        *((name, np.int64) for name in ("row_of", "known", "factors", "rows", "width", "codes", "scales", "scale")),
+        *((name, np.float64) for name in ("spread", "reach", "floor")),
+    ]
+)
+
+
+def _address(context, builder, of, array, *places):
+    """Where an element of an array lies, by its place on each axis."""
+    given = context.make_array(of)(context, builder, array)
+    found = builder.ptrtoint(given.data, ir.IntType(64))
+    for stride, place in zip(cgutils.unpack_tuple(builder, given.strides), places, strict=False):
+        found = builder.add(found, builder.mul(stride, place))
+    return found
+
+
+def _wide(context, builder, signature, arguments):
+    """Those of the arguments that are numbers, as 64 bits."""
+    return [
+        context.cast(builder, value, of, numba.types.int64) if isinstance(of, numba.types.Integer) else value
+        for value, of in zip(arguments, signature.args, strict=True)
+    ]
+
+
+def _lanes(builder, address, of, count, alignment):
+    """So many numbers that lie side by side."""
+    found = builder.load(builder.inttoptr(address, ir.VectorType(of, count).as_pointer()))
+    found.align = alignment
+    return found
+
+
+@intrinsic
+def _array(_context, address, kind):
+    """A pointer to numbers of a kind."""
+
+    def generated(context, builder, signature, arguments):
+        (at, _) = _wide(context, builder, signature, arguments)
+        return builder.inttoptr(at, context.get_value_type(signature.return_type))
+
+    return numba.types.CPointer(kind.dtype)(address, kind), generated
 
 
 @intrinsic
@@ -31,12 +79,8 @@ def _fetch(_context, array, place, offset):
     """Have a cache line brought in, some bytes behind the begin of a place of the first axis; nobody waits for it."""
 
     def generated(context, builder, signature, arguments):
-        of_array, of_place, of_offset = signature.args
-        given = context.make_array(of_array)(context, builder, arguments[0])
-        at = context.cast(builder, arguments[1], of_place, numba.types.intp)
-        behind = context.cast(builder, arguments[2], of_offset, numba.types.intp)
-        begin = builder.add(builder.ptrtoint(given.data, ir.IntType(64)), behind)
-        address = builder.add(begin, builder.mul(builder.extract_value(given.strides, 0), at))
+        of, at, behind = _wide(context, builder, signature, arguments)
+        address = builder.add(_address(context, builder, signature.args[0], of, at), behind)
         byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
         prefetch = builder.module.declare_intrinsic(
             "llvm.prefetch", [byte], ir.FunctionType(ir.VoidType(), [byte, number, number, number])
@@ -45,6 +89,63 @@ def _fetch(_context, array, place, offset):
         return context.get_dummy_value()
 
     return numba.types.void(array, place, offset), generated
+
+
+@intrinsic
+def _sixteens(_context, codes, row, query, begin, count):
+    """The sum of products of int8 codes of a row with int16 ones from a place on. count: of whole sixteens."""
+    long, whole, half, byte = (ir.IntType(bits) for bits in (64, 32, 16, 8))
+
+    def generated(context, builder, signature, arguments):
+        of, at, by, first, until = _wide(context, builder, signature, arguments)
+        left = _address(context, builder, signature.args[0], of, at)
+        right = _address(context, builder, signature.args[2], by, first)
+        total = cgutils.alloca_once_value(builder, ir.Constant(ir.VectorType(whole, 8), [0] * 8))
+        with cgutils.for_range_slice(builder, long(0), until, long(16), intp=long) as (place, _):
+            code = _lanes(builder, builder.add(left, place), byte, 16, 1)
+            number = _lanes(builder, builder.add(right, builder.mul(place, long(2))), half, 16, 2)
+            product = builder.mul(*(builder.sext(one, ir.VectorType(whole, 16)) for one in (code, number)))
+            # Neighbours first: processors have one instruction for both.
+            even, odd = (
+                builder.shuffle_vector(
+                    product, product, ir.Constant(ir.VectorType(whole, 8), list(range(parity, 16, 2)))
+                )
+                for parity in (0, 1)
+            )
+            builder.store(builder.add(builder.load(total), builder.add(even, odd)), total)
+        reduce = builder.module.declare_intrinsic(
+            "llvm.vector.reduce.add.v8i32", (), ir.FunctionType(whole, [ir.VectorType(whole, 8)])
+        )
+        return builder.call(reduce, [builder.load(total)])
+
+    return numba.types.int32(codes, row, query, begin, count), generated
+
+
+@intrinsic
+def _eights(_context, factors, row, column, vector, begin, count):
+    """The sum in float64 of the products of factors of a row, from a column on, with numbers from a place on.
+
+    count: of whole eights. Summed as NumPy does: eight sums side by side, then those in pairs.
+    """
+    long, single, double = ir.IntType(64), ir.FloatType(), ir.DoubleType()
+
+    def generated(context, builder, signature, arguments):
+        of, at, behind, by, first, until = _wide(context, builder, signature, arguments)
+        left = _address(context, builder, signature.args[0], of, at, behind)
+        right = _address(context, builder, signature.args[3], by, first)
+        sums = cgutils.alloca_once_value(builder, ir.Constant(ir.VectorType(double, 8), [0.0] * 8))
+        with cgutils.for_range_slice(builder, long(0), until, long(8), intp=long) as (place, _):
+            factor = _lanes(builder, builder.add(left, builder.mul(place, long(4))), single, 8, 4)
+            number = _lanes(builder, builder.add(right, builder.mul(place, long(8))), double, 8, 8)
+            product = builder.fmul(builder.fpext(factor, ir.VectorType(double, 8)), number)
+            builder.store(builder.fadd(builder.load(sums), product), sums)
+        found = builder.load(sums)
+        parts = [builder.extract_element(found, ir.IntType(32)(place)) for place in range(8)]
+        while len(parts) > 1:
+            parts = [builder.fadd(one, other) for one, other in zip(parts[::2], parts[1::2], strict=True)]
+        return parts[0]
+
+    return numba.types.float64(factors, row, column, vector, begin, count), generated
 
 
 @compiled()
@@ -92,33 +193,75 @@ def measure(factors, codes, scales):
 
 
 @compiled()
-def _rows(row_of, ordinals, start, stop, rows):
+def _length(vector):
+    """Its Euclidean length; squares of what is very small or large are lost."""
+    largest, total = 0.0, 0.0
+    for number in vector:
+        largest = max(largest, abs(number))
+    if largest > 0.0:
+        for number in vector:
+            total += (number / largest) * (number / largest)
+    return largest * np.sqrt(total)
+
+
+@compiled()
+def quantise_query(vector, spread, reach, floor, codes):
+    """Fill codes (width,) int16; their step, and by what times a row's scale, and what besides, a product is off.
+
+    See coarse.coarse_query.
+    """
+    width = len(vector)
+    if width == 0:
+        return 0.0, 0.0, 0.0
+    top = min(32767, LONGEST_SUM // (127 * width))  # so that no sum of products overflows
+    largest = 0.0
+    for number in vector:
+        largest = max(largest, abs(number))
+    step = largest / top
+    if step < 1e-290:  # nothing, or next to nothing
+        step = 0.0
+    left = np.empty(width)
+    for j in range(width):
+        codes[j] = np.int16(np.rint(vector[j] / step)) if step > 0.0 else np.int16(0)
+        left[j] = vector[j] - step * codes[j]
+    length = _length(vector)
+    lost = _length(left) + FLOAT64_UNIT * width * largest
+    off = spread * length + (reach + spread) * lost
+    off += 2 * width * FLOAT64_UNIT * reach * length
+    return step, off * (1 + 1e-9), floor * length * (1 + 1e-9)
+
+
+@compiled()
+def _rows(table, ordinals, start, stop, rows):
     """Row of each ordinal from start to stop, -1 without one."""
-    known = len(row_of)
+    known = table["known"]
+    row_of = numba.carray(_array(table["row_of"], np.int32), (known,))
     for i in range(stop - start):
         ordinal = ordinals[start + i]
         if start + i + AHEAD < stop:
-            _fetch(row_of, ordinals[start + i + AHEAD], 0)  # type: ignore[call-arg]
+            _fetch(row_of, ordinals[start + i + AHEAD], 0)
         rows[i] = row_of[ordinal] if ordinal < known else -1
 
 
 @compiled()
-def _add_products(rows, count, codes, scales, query, step, error, values, errors):
+def _add_coarse(table, rows, count, query, begin, step, error, values, errors):
     """Add each row's rough product with the query to its value, and how far off that may be to its error."""
-    width = codes.shape[1]
-    if width == 0:
-        return
+    width = table["width"]
+    codes = numba.carray(_array(table["codes"], np.int8), (table["rows"], width))
+    scales = numba.carray(_array(table["scales"], np.float32), (table["rows"],))
+    whole = width - width % 16
     for i in range(count):
-        row = rows[i]
         if i + AHEAD < count:
+            ahead = rows[i + AHEAD]
             for line in range(0, width, LINE):
-                _fetch(codes, rows[i + AHEAD], line)  # type: ignore[call-arg]
-            _fetch(scales, rows[i + AHEAD], 0)  # type: ignore[call-arg]
+                _fetch(codes, ahead, line)
+            _fetch(scales, ahead, 0)
+        row = rows[i]
         if row < 0:
             continue
-        dot = np.int32(0)
-        for j in range(width):
-            dot = np.int32(dot + np.int32(codes[row, j]) * np.int32(query[j]))  # wider sums are not vectorised
+        dot = _sixteens(codes, row, query, begin, whole)
+        for j in range(whole, width):
+            dot = np.int32(dot + np.int32(codes[row, j]) * np.int32(query[begin + j]))
         scale = np.float64(scales[row])
         part = scale * (step * dot)
         values[i] += part
@@ -126,95 +269,250 @@ def _add_products(rows, count, codes, scales, query, step, error, values, errors
 
 
 @compiled()
+def _wide_product(factors, row, vectors, begin):
+    """As _add_exact, of more than WIDEST columns: block by block."""
+    width, total = factors.shape[1], 0.0
+    for first in range(0, width, WIDEST):
+        end = min(first + WIDEST, width)
+        whole = end - (end - first) % 8
+        part = _eights(factors, row, first, vectors, begin + first, whole - first)
+        for j in range(whole, end):
+            part += np.float64(factors[row, j]) * vectors[begin + j]
+        total += part
+    return total
+
+
+@compiled()
+def _add_exact(factors, scale, rows, count, vectors, begin, values):
+    """Add each row's product with the vector from a place on, in float64, to its value, times its scale if any has one.
+
+    Each is summed by itself, in an order that depends on its width alone.
+    """
+    width = factors.shape[1]
+    whole = width - width % 8
+    for i in range(count):
+        if i + AHEAD < count:
+            ahead = rows[i + AHEAD]
+            for line in range(0, 4 * width, LINE):
+                _fetch(factors, ahead, line)
+        row = rows[i]
+        if row < 0:
+            continue
+        if width > WIDEST:
+            part = _wide_product(factors, row, vectors, begin)
+        else:
+            part = _eights(factors, row, 0, vectors, begin, whole)
+            for j in range(whole, width):
+                part += np.float64(factors[row, j]) * vectors[begin + j]
+        if len(scale):
+            part *= scale[row]
+        values[i] += part
+
+
+@compiled()
+def exact_products(rows, factors, vector, values):
+    """Add each row's product with the vector to its value, nothing for row -1."""
+    _add_exact(factors, vector[:0], rows, len(rows), vector, 0, values)
+
+
+@compiled()
 def _add_bias(rows, count, bias, values, errors):
     for i in range(count):
         row = rows[i]
         if i + AHEAD < count:
-            _fetch(bias, rows[i + AHEAD], 0)  # type: ignore[call-arg]
+            _fetch(bias, rows[i + AHEAD], 0)
         if row >= 0:
             values[i] += bias[row]
             errors[i] += abs(bias[row]) * FLOAT64_SLACK
 
 
 @compiled()
-def _add_sparse(ordinals, start, stop, sparse, added, place, values, errors):
+def _add_sparse(ordinals, start, stop, sparse, added, place, until, values, errors):
     """Both ascend; the place of the first entry that is not before the last ordinal."""
-    if place < len(sparse):
-        for i in range(stop - start):
-            ordinal = ordinals[start + i]
-            while place < len(sparse) and sparse[place] < ordinal:
-                step = 1  # in leaps: there may be many more entries than candidates
-                while place + step < len(sparse) and sparse[place + step] < ordinal:
-                    place += step
-                    step *= 2
-                place += 1
-            if place == len(sparse):
-                break
-            if sparse[place] == ordinal:
-                values[i] += added[place]
-                errors[i] += abs(added[place]) * FLOAT64_SLACK
+    for i in range(stop - start):
+        ordinal = ordinals[start + i]
+        while place < until and sparse[place] < ordinal:
+            step = 1  # in leaps: there may be many more entries than candidates
+            while place + step < until and sparse[place + step] < ordinal:
+                place += step
+                step *= 2
+            place += 1
+        if place == until:
+            break
+        if sparse[place] == ordinal:
+            values[i] += added[place]
+            errors[i] += abs(added[place]) * FLOAT64_SLACK
     return place
 
 
 @compiled()
-def _add_up(ordinals, start, stop, tables, bias_rows, bias, sparse, added, place, rows, values, errors):
-    count = stop - start
-    row_ofs, again, codes, scales, queries, steps, coarseness = tables
+def _add_up(
+    ordinals,
+    start,
+    stop,
+    tables,
+    vectors,
+    queries,
+    steps,
+    offs,
+    bias,
+    ends,
+    sparse,
+    added,
+    places,
+    rows,
+    values,
+    errors,
+):
+    """Fill the sum of all terms for each ordinal from start to stop, exactly where there are no queries."""
+    count, exactly = stop - start, len(queries) == 0
     for i in range(count):
         values[i] = 0.0
         errors[i] = 0.0
-    for t in range(len(codes)):
-        if not again[t]:
-            _rows(row_ofs[t], ordinals, start, stop, rows)
-        _add_products(rows, count, codes[t], scales[t], queries[t], steps[t], coarseness[t], values, errors)
-    if len(bias):
-        if not again[-1]:
-            _rows(bias_rows, ordinals, start, stop, rows)
-        _add_bias(rows, count, bias, values, errors)
-    return _add_sparse(ordinals, start, stop, sparse, added, place, values, errors)
+    begin, known_by = 0, np.int64(-1)
+    for t in range(len(tables) - 1):
+        table = tables[t]
+        if table["rows"] > 0 and (exactly or offs[t] > 0.0):
+            if table["row_of"] != known_by:
+                _rows(table, ordinals, start, stop, rows)
+                known_by = table["row_of"]
+            if exactly:
+                shape = (table["rows"], table["width"])
+                factors = numba.carray(_array(table["factors"], np.float32), shape)
+                scales = (shape[0] if table["scale"] != 0 else 0,)
+                scale = numba.carray(_array(table["scale"], np.float64), scales)
+                _add_exact(factors, scale, rows, count, vectors, begin, values)
+            else:
+                _add_coarse(table, rows, count, queries, begin, steps[t], offs[t], values, errors)
+        begin += table["width"]
+    for s in range(len(ends)):
+        if places[s] < ends[s]:
+            places[s] = _add_sparse(ordinals, start, stop, sparse, added, places[s], ends[s], values, errors)
+    for b in range(len(bias)):
+        if tables[-1]["row_of"] != known_by:
+            _rows(tables[-1], ordinals, start, stop, rows)
+            known_by = tables[-1]["row_of"]
+        _add_bias(rows, count, bias[b], values, errors)
 
 
 @compiled()
-def rough_scores(ordinals, tables, bias_rows, bias, sparse, added, values, errors):
+def _quantised(tables, vectors):
+    """Codes of the vectors, side by side; the step and error of each table's; what every error is increased by."""
+    count, begin, floor = len(tables) - 1, 0, 0.0
+    queries, steps, offs = np.empty(max(len(vectors), 1), np.int16), np.empty(count), np.empty(count)
+    for t in range(count):
+        table = tables[t]
+        width = table["width"]
+        some = slice(begin, begin + width)
+        steps[t], offs[t], least = quantise_query(
+            vectors[some], table["spread"], table["reach"], table["floor"], queries[some]
+        )
+        floor += least
+        begin += width
+    return queries, steps, offs, floor
+
+
+@compiled()
+def _first_places(ends):
+    """Where the entries of each sparse term begin, as they lie one behind the other."""
+    places = np.empty(len(ends), np.int64)
+    for s in range(len(ends)):
+        places[s] = ends[s - 1] if s > 0 else 0
+    return places
+
+
+@compiled()
+def rough_scores(ordinals, tables, vectors, bias, ends, sparse, added, values, errors):
     """Fill the rough score of every candidate, and how far off each may be."""
-    rows = np.empty(CHUNK, np.int32)
-    place = 0
+    queries, steps, offs, floor = _quantised(tables, vectors)
+    rows, places = np.empty(CHUNK, np.int32), _first_places(ends)
     for start in range(0, len(ordinals), CHUNK):
         stop = min(start + CHUNK, len(ordinals))
-        place = _add_up(
+        _add_up(
             ordinals,
             start,
             stop,
             tables,
-            bias_rows,
+            vectors,
+            queries,
+            steps,
+            offs,
             bias,
+            ends,
             sparse,
             added,
-            place,
+            places,
             rows,
             values[start:stop],
             errors[start:stop],
         )
+        for i in range(start, stop):
+            errors[i] += floor
 
 
 @compiled()
-def nominate(ordinals, tables, bias_rows, bias, sparse, added, floor, k, after):
-    """Ascending places of the candidates that may be among the best k behind a score of `after`.
+def exact_scores(ordinals, tables, vectors, bias, ends, sparse, added):
+    """The score of every candidate, to the last bit that of scoring.score."""
+    nothing, none = np.empty(0, np.int16), np.empty(0)
+    rows, places = np.empty(CHUNK, np.int32), _first_places(ends)
+    values, errors = np.empty(len(ordinals)), np.empty(CHUNK)
+    for start in range(0, len(ordinals), CHUNK):
+        stop = min(start + CHUNK, len(ordinals))
+        _add_up(
+            ordinals,
+            start,
+            stop,
+            tables,
+            vectors,
+            nothing,
+            none,
+            none,
+            bias,
+            ends,
+            sparse,
+            added,
+            places,
+            rows,
+            values[start:stop],
+            errors,
+        )
+    return values
 
-    floor: what each error is increased by. See retrieval.shortlist for the argument.
+
+@compiled()
+def nominate(ordinals, tables, vectors, bias, ends, sparse, added, k, after):
+    """Ascending, the candidates that may be among the best k behind a score of `after`.
+
+    See retrieval.best for the argument.
     """
-    rows = np.empty(CHUNK, np.int32)
+    queries, steps, offs, floor = _quantised(tables, vectors)
+    rows, sparse_places = np.empty(CHUNK, np.int32), _first_places(ends)
     values, errors = np.empty(CHUNK), np.empty(CHUNK)
     size, room = 0, max(FEWEST_KEPT, 4 * k) + CHUNK
     places, highs, lows = np.empty(room, np.int64), np.empty(room), np.empty(room)
-    least, sparse_place = -np.inf, 0
+    least = -np.inf
     for start in range(0, len(ordinals), CHUNK):
         stop = min(start + CHUNK, len(ordinals))
-        sparse_place = _add_up(
-            ordinals, start, stop, tables, bias_rows, bias, sparse, added, sparse_place, rows, values, errors
+        _add_up(
+            ordinals,
+            start,
+            stop,
+            tables,
+            vectors,
+            queries,
+            steps,
+            offs,
+            bias,
+            ends,
+            sparse,
+            added,
+            sparse_places,
+            rows,
+            values,
+            errors,
         )
         if size + CHUNK > room:
-            least = max(least, _kth(lows[:size], k))
+            least = max(least, _bar(lows[:size], k))
             size = _thin(places, highs, lows, size, least)
             if 2 * size > room - CHUNK:  # ties crowd in
                 room = 2 * room
@@ -227,40 +525,54 @@ def nominate(ordinals, tables, bias_rows, bias, sparse, added, floor, k, after):
                 highs[size] = high
                 lows[size] = low if high < after else -np.inf
                 size += 1
-    least = max(least, _kth(lows[:size], k))
-    return places[: _thin(places, highs, lows, size, least)].copy()
+    least = max(least, _bar(lows[:size], k))
+    return ordinals[places[: _thin(places, highs, lows, size, least)]]
 
 
 @compiled()
-def exact_products(rows, factors, vector, values):
-    """Fill each row's product with the vector in float64, 0 for row -1. At most WIDEST columns.
+def best(ordinals, tables, vectors, bias, ends, sparse, added, k, after, few):
+    """The best k candidates behind a score of `after` and their scores, in no order, and some more: ties at both ends
+    among them. Up to `few` are all scored."""
+    if len(ordinals) > max(few, k):
+        ordinals = nominate(ordinals, tables, vectors, bias, ends, sparse, added, k, after)
+    scores = exact_scores(ordinals, tables, vectors, bias, ends, sparse, added)
+    if len(ordinals) <= k and after == np.inf:
+        return ordinals.copy(), scores
+    least = _bar(scores[scores < after] if after < np.inf else scores, k)
+    size, chosen, found = 0, np.empty(len(scores), np.uint32), np.empty(len(scores))
+    for i in range(len(scores)):
+        chosen[size], found[size] = ordinals[i], scores[i]
+        size += least <= scores[i] <= after  # what is not kept is overwritten
+    return chosen[:size], found[:size]
 
-    Summed as NumPy sums so many: eight sums side by side, then those in pairs, then the rest one by one.
+
+@compiled()
+def _bar(values, k):
+    """What at least k of the values reach, and not many more as a rule; below everything where there are fewer.
+
+    By halves: to count is some thirty times as quick as to move numbers about.
     """
-    width = len(vector)
-    whole = width - width % 8 if width >= 8 else 0
-    for i in range(len(rows)):
-        row = rows[i]
-        if i + AHEAD < len(rows):
-            for line in range(0, 4 * width, LINE):
-                _fetch(factors, rows[i + AHEAD], line)  # type: ignore[call-arg]
-        total = 0.0
-        if row >= 0:
-            if whole:
-                a, b, c, d, e, f, g, h = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-                for j in range(0, whole, 8):
-                    a += np.float64(factors[row, j]) * vector[j]
-                    b += np.float64(factors[row, j + 1]) * vector[j + 1]
-                    c += np.float64(factors[row, j + 2]) * vector[j + 2]
-                    d += np.float64(factors[row, j + 3]) * vector[j + 3]
-                    e += np.float64(factors[row, j + 4]) * vector[j + 4]
-                    f += np.float64(factors[row, j + 5]) * vector[j + 5]
-                    g += np.float64(factors[row, j + 6]) * vector[j + 6]
-                    h += np.float64(factors[row, j + 7]) * vector[j + 7]
-                total = ((a + b) + (c + d)) + ((e + f) + (g + h))
-            for j in range(whole, width):
-                total += np.float64(factors[row, j]) * vector[j]
-        values[i] = total
+    least, most, finite = np.inf, -np.inf, 0
+    for value in values:
+        if value > -np.inf:
+            finite += 1
+            least, most = min(least, value), max(most, value)
+    if finite < k:
+        return -np.inf
+    for _ in range(HALVES):
+        middle = least + (most - least) / 2
+        if not least < middle < most:
+            break
+        reaching = 0
+        for value in values:
+            reaching += value >= middle
+        if reaching < k:
+            most = middle
+            continue
+        least = middle
+        if reaching <= k + k // 8:
+            break
+    return least
 
 
 @compiled()

@@ -14,6 +14,7 @@ from recommender.coarse import Coarse, Codes, Scales, coarse_from_factors, measu
 from recommender.documents import Kind
 from recommender.events import AS_LISTED, Emphasis
 from recommender.features import FeatureSpace
+from recommender.tables import Table, table_of
 
 Factors = npt.NDArray[np.float32]
 Ordinals = npt.NDArray[np.uint32]
@@ -155,6 +156,11 @@ class Side:
         return measured(self.factors, *(coarse_from_factors(self.factors) if self.codes is None else self.codes))
 
     @cached_property
+    def table(self) -> Table:
+        """Its rows as compiled loops take them."""
+        return table_of(self.row_of, self.factors, self.coarse)
+
+    @cached_property
     def gram(self) -> npt.NDArray[np.float64]:
         """FᵀF in float64 of the learnt rows, width × width: the part of a fold-in that every subject shares."""
         width = self.factors.shape[1]
@@ -228,6 +234,7 @@ def share_rows(sides: Iterable[Side]) -> None:
             known.append(side)
         else:
             side.__dict__["row_of"] = same.row_of  # as a cached property that was asked for
+            side.__dict__.pop("table", None)  # which holds the one before
 
 
 @dataclass(frozen=True, eq=False)

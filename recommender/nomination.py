@@ -17,8 +17,8 @@ from pyroaring import BitMap
 from recommender.errors import BadInputError
 from recommender.model import Ordinals, Side
 from recommender.ports import VectorRows
-from recommender.retrieval import After, IdOrder, best, ordinals_from_bitmap, shortlist
-from recommender.scoring import Scores, Terms, score
+from recommender.retrieval import After, IdOrder, best, ordinals_from_bitmap
+from recommender.scoring import Scores, Terms, best_scored, score
 
 LEAST: Final = 1_000  # nominees of a list: what re-ranking takes, twice
 MOST: Final = 5_000  # a page that lies deeper is scanned for: the index would have to look at half of what it may
@@ -128,6 +128,6 @@ def recall_of(terms: Terms, candidates: Ordinals, nominees: Ordinals) -> float:
     depth = min(MEASURED_DEPTH, len(candidates))
     if not depth:
         return 1.0
-    scores = shortlist(terms, candidates, depth)[1]
+    scores = best_scored(terms, candidates, depth)[1]
     worst = np.partition(scores, len(scores) - depth)[len(scores) - depth]
     return min(1.0, float(np.count_nonzero(score(terms, nominees) >= worst)) / depth)

@@ -7,18 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 from pyroaring import BitMap
 
 from recommender.model import Ordinals
-from recommender.scoring import Scores, Terms, approximate, nominate, score
+from recommender.scoring import Scores, Terms, approximate, best_scored, score
 from recommender.shared_pass import nominate_each
-
-# Below this many candidates scoring all of them in float64 is as fast as nominating first.
-FEW: Final = 256
 
 
 class IdOrder(Protocol):
@@ -46,22 +43,6 @@ def ordinals_from_bitmap(bitmap: BitMap) -> Ordinals:
     return np.asarray(bitmap.to_array(), dtype=np.uint32)
 
 
-def shortlist(terms: Terms, candidates: Ordinals, k: int, after_score: float | None = None) -> tuple[Ordinals, Scores]:
-    """Candidates among which the best k behind a score surely are, ties at both ends included, and their scores.
-
-    Each item has a rough score r and a bound e with |r − exact| ≤ e. Items with r + e < after_score surely come behind
-    it. Let t be the k-th largest r − e of those: k items behind it score t or more, so the k-th best score is at least
-    t, and every item that reaches it has r + e ≥ t. Likewise nothing behind after_score has r − e above it. While the
-    candidates go by, the k-th largest so far is below the final t, so what it rules out stays out.
-    """
-    if k <= 0:
-        return candidates[:0], np.empty(0)
-    if len(candidates) <= max(FEW, k):
-        return candidates, score(terms, candidates)
-    nominees = candidates[nominate(terms, candidates, k, after_score)]
-    return nominees, score(terms, nominees)
-
-
 def settle(
     ordinals: Ordinals, scores: Scores, k: int, ids: IdOrder, after: After | None = None
 ) -> tuple[Ordinals, Scores]:
@@ -75,9 +56,13 @@ def settle(
         ordinals, scores = ordinals[behind], scores[behind]
     if k <= 0:
         return ordinals[:0], scores[:0]
+    order = (-scores).argsort()
+    ordinals, scores = ordinals.take(order), scores.take(order)
+    if not (scores[1 : k + 1] == scores[:-1][:k]).any():
+        return ordinals[:k], scores[:k]
     if len(ordinals) > k:
-        best = scores >= np.partition(scores, len(scores) - k)[len(scores) - k]
-        ordinals, scores = ordinals[best], scores[best]
+        whole = int(np.searchsorted(-scores, -scores[k - 1], side="right"))  # with all that score as the last
+        ordinals, scores = ordinals[:whole], scores[:whole]
     order = np.lexsort((ids.id_order(ordinals), -scores))[:k]
     return ordinals[order], scores[order]
 
@@ -85,9 +70,17 @@ def settle(
 def best(
     terms: Terms, candidates: Ordinals, k: int, ids: IdOrder, after: After | None = None
 ) -> tuple[Ordinals, Scores]:
-    """The best k of the candidates behind `after`, and their scores: what sorting all of them would give."""
-    nominees, scores = shortlist(terms, candidates, k, None if after is None else after.score)
-    return settle(nominees, scores, k, ids, after)
+    """The best k of the candidates behind `after`, and their scores: what sorting all of them would give.
+
+    Each item has a rough score r and a bound e with |r − exact| ≤ e. Items with r + e < after.score surely come behind
+    it. Let t be the k-th largest r − e of those: k items behind it score t or more, so the k-th best score is at least
+    t, and every item that reaches it has r + e ≥ t. Likewise nothing behind after.score has r − e above it. While the
+    candidates go by, the k-th largest so far is below the final t, so what it rules out stays out.
+    """
+    if k <= 0 or not len(candidates):
+        return candidates[:0], np.empty(0)
+    ordinals, scores = best_scored(terms, candidates, k, None if after is None else after.score)
+    return settle(ordinals, scores, k, ids, after)
 
 
 def best_of_each(

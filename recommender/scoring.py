@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from recommender import kernels
-from recommender.coarse import Coarse, coarse_query, fixed
+from recommender.coarse import Coarse, fixed
 from recommender.model import Ordinals, Side
+from recommender.tables import Table, table_of
 
 Scores = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int32]
 
-CHUNK_ROWS: Final = 4096  # 64 factors in float64 are 2 MB then: stays in the second-level cache
+# Up to so many candidates scoring all of them in float64 is as quick as nominating first.
+FEW: Final = 4096
 FLOAT32_UNIT: Final = 2.0**-24  # unit roundoff of float32
 FLOAT32_TINY: Final = 2.0**-120  # above what underflow can lose in one product of scaled vectors
 
-_NO_CODES, _NO_SCALES = fixed(np.empty((0, 0), np.int8)), fixed(np.empty(0, np.float32))
-_NO_QUERY = fixed(np.empty(0, np.int16))
-_NO_ORDINALS, _NO_VALUES = np.empty(0, np.uint32), np.empty(0)
+_NO_ORDINALS, _NO_VALUES, _NO_BIAS = fixed(np.empty(0, np.uint32)), fixed(np.empty(0)), fixed(np.empty((0, 0)))
+_NO_ENDS: npt.NDArray[np.int64] = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,95 +97,73 @@ def score(terms: Terms, ordinals: Ordinals) -> Scores:
     return total
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Approximation:
-    """A score's sum over coarse rows, as kernels take it. floor: what each error is increased by."""
-
-    tables: tuple[object, ...]
-    bias_rows: Rows
-    bias: Scores
-    sparse: Ordinals
-    added: Scores
-    floor: float
+def best_scored(terms: Terms, ordinals: Ordinals, k: int, after: float | None = None) -> tuple[Ordinals, Scores]:
+    """The best k behind a score and their scores, in no order, and some more: ties at both ends among them. Ordinals
+    ascend."""
+    _held, parts = sums(terms)
+    behind = np.inf if after is None else after
+    found: tuple[Ordinals, Scores] = kernels.best(fixed(ordinals), *parts, k, behind, FEW)
+    return found
 
 
-def approximation(terms: Terms) -> Approximation:
-    """What the fast sum of a score is made of.
+def approximate(terms: Terms, ordinals: Ordinals) -> tuple[Scores, Scores]:
+    """A fast score of each item, and a bound on how far each is from `score`. Ordinals ascend.
 
     Each dense term goes by the coarse rows of its side, with the bound of `coarse.coarse_query`; the others are added
     as they are. The float64 sums of both ways round, each to within a few units of each part's size, which
     `kernels.FLOAT64_SLACK` of each part covers.
     """
-    tables, floor = [], 0.0
-    for term in terms.dense:
-        side = terms.side if term.side is None else term.side
-        if not len(side.ordinals) or not term.vector.any():
-            continue
-        coarse = term.coarse
-        if coarse is None:
-            coarse = side.coarse if term.scale is None else side.coarse.scaled(term.scale, side.norms)
-        query = coarse_query(term.vector, coarse)
-        tables.append(
-            (side, fixed(coarse.codes), fixed(coarse.scales), fixed(query.codes), query.step, query.coarseness)
-        )
-        floor += query.floor
-    if not tables:  # one table without rows: kernels are compiled for each number of them, from one on
-        tables.append((terms.side, _NO_CODES, _NO_SCALES, _NO_QUERY, 0.0, 0.0))
-    sides, codes, scales, queries, steps, coarseness = zip(*tables, strict=True)
-    row_ofs = [side.row_of for side in (*sides, terms.side)]
-    again = [False] + [this is before for before, this in pairwise(row_ofs)]  # rows that are known already
-    bias = _NO_VALUES if not terms.bias or not len(terms.side.ordinals) else terms.bias[0].values
-    if len(bias):
-        for more in terms.bias[1:]:
-            bias = bias + more.values
-    sparse, added = _one_sparse(terms.sparse)
-    return Approximation(
-        (
-            tuple(map(fixed, row_ofs[:-1])),
-            np.array(again),
-            codes,
-            scales,
-            queries,
-            np.array(steps),
-            np.array(coarseness),
-        ),
-        fixed(row_ofs[-1]),
-        fixed(bias),
-        fixed(sparse),
-        fixed(added),
-        floor,
-    )
-
-
-def approximate(terms: Terms, ordinals: Ordinals) -> tuple[Scores, Scores]:
-    """A fast score of each item, and a bound on how far each is from `score`. Ordinals ascend."""
-    of = approximation(terms)
+    _held, parts = sums(terms)
     values, errors = np.empty(len(ordinals)), np.empty(len(ordinals))
-    kernels.rough_scores(fixed(ordinals), of.tables, of.bias_rows, of.bias, of.sparse, of.added, values, errors)
-    errors += of.floor
+    kernels.rough_scores(fixed(ordinals), *parts, values, errors)
     return values, errors
 
 
-def nominate(terms: Terms, ordinals: Ordinals, k: int, after: float | None = None) -> npt.NDArray[np.int64]:
-    """Places of the items that may be among the best k behind a score; see retrieval.shortlist. Ordinals ascend."""
-    of = approximation(terms)
-    behind = np.inf if after is None else after
-    found: npt.NDArray[np.int64] = kernels.nominate(
-        fixed(ordinals), of.tables, of.bias_rows, of.bias, of.sparse, of.added, of.floor, k, behind
-    )
-    return found
+def sums(terms: Terms) -> tuple[list[Table], tuple[npt.NDArray[np.generic], ...]]:
+    """The parts of a score as kernels take them, and what must be held on to meanwhile.
+
+    They are a record of each dense term and one of the list's own side, all vectors side by side, biases by row, and of
+    the sparse terms where each ends, their ordinals, and their values.
+    """
+    held, vectors = [], []
+    for term in terms.dense:
+        side = terms.side if term.side is None else term.side
+        if not len(side.ordinals):
+            continue
+        if len(term.vector) != side.factors.shape[1]:
+            raise ValueError(f"a vector of {len(term.vector)} for rows of {side.factors.shape[1]}")
+        held.append(side.table if term.scale is None else _scaled_table(term, side))
+        vectors.append(term.vector)
+    held.append(terms.side.table)
+    tables = np.frombuffer(b"".join([table.record for table in held]), kernels.TABLE)
+    bias, ends, ordinals, values = _NO_BIAS, _NO_ENDS, _NO_ORDINALS, _NO_VALUES
+    if terms.bias and len(terms.side.ordinals):
+        bias = fixed(_side_by_side([term.values.astype(np.float64, copy=False) for term in terms.bias]))
+        if bias.shape[1] != len(terms.side.ordinals):
+            raise ValueError(f"a bias of {bias.shape[1]} for {len(terms.side.ordinals)} rows")
+    if len(terms.sparse) == 1:
+        sparse = terms.sparse[0]
+        ends, ordinals, values = np.array([len(sparse.ordinals)]), fixed(sparse.ordinals), fixed(sparse.values)
+    elif terms.sparse:
+        ends = np.cumsum([len(sparse.ordinals) for sparse in terms.sparse])
+        ordinals = fixed(np.concatenate([sparse.ordinals for sparse in terms.sparse]))
+        values = fixed(np.concatenate([sparse.values for sparse in terms.sparse]))
+    together = fixed(np.concatenate(vectors)) if vectors else _NO_VALUES
+    return held, (tables, together, bias, ends, ordinals, values)
 
 
-def _one_sparse(terms: Sequence[Sparse]) -> tuple[Ordinals, Scores]:
-    """The sum of sparse terms as one."""
-    if not terms:
-        return _NO_ORDINALS, _NO_VALUES
-    if len(terms) == 1:
-        return terms[0].ordinals, terms[0].values
-    ordinals, place = np.unique(np.concatenate([term.ordinals for term in terms]), return_inverse=True)
-    values = np.zeros(len(ordinals))
-    np.add.at(values, place, np.concatenate([term.values for term in terms]))
-    return ordinals, values
+def _side_by_side(values: Sequence[Scores]) -> Scores:
+    """Shape (arrays, length); one alone is not copied."""
+    return values[0].reshape(1, -1) if len(values) == 1 else np.stack(values)
+
+
+def _scaled_table(term: Dense, side: Side) -> Table:
+    if term.scale is None:
+        return side.table
+    if len(term.scale) != len(side.ordinals):
+        raise ValueError(f"{len(term.scale)} scales for {len(side.ordinals)} rows")
+    coarse = side.coarse.scaled(term.scale, side.norms) if term.coarse is None else term.coarse
+    return table_of(side.row_of, side.factors, coarse, term.scale)
 
 
 def float32_margin(width: int, reach: float, scale: float = 1.0) -> float:
@@ -205,15 +183,8 @@ def _dense_exact(term: Dense, side: Side, rows: Rows) -> Scores:
     BLAS does not: its kernels sum differently by shape, and two of them disagree about near ties.
     """
     values = np.zeros(len(rows))
-    if len(term.vector) <= kernels.WIDEST:
+    if len(side.ordinals):
         kernels.exact_products(rows, fixed(side.factors), fixed(term.vector), values)
-    else:
-        known = np.flatnonzero(rows >= 0)
-        for start in range(0, len(known), CHUNK_ROWS):
-            chunk = known[start : start + CHUNK_ROWS]
-            wide = side.factors[rows[chunk]].astype(np.float64)
-            wide *= term.vector
-            values[chunk] = wide.sum(axis=1)
     if term.scale is not None:
         values *= _by_row(term.scale, rows)
     return values

@@ -22,7 +22,7 @@ from recommender.neighbours import neighbour_term
 from recommender.newcomers import Newcomers, NewRows
 from recommender.nomination import joined, rows_for
 from recommender.ports import ModelStore, VectorRows
-from recommender.scoring import Bias, Dense, Scores, Terms, approximate, nominate, score
+from recommender.scoring import Bias, Dense, Scores, Terms, approximate, best_scored, score
 
 PINNED_MODELS: Final = 2  # besides the serving one: a publication or two happen while somebody pages
 RETRY_REFUSED_MS: Final = 60_000  # a copy on a shared directory may be complete by then; checking costs a full read
@@ -149,12 +149,11 @@ class LoadedSide:
         _ = (self.side.gram, self.inverse_norms, self.popularity, self.prior, self.popular_from, self.cosines)
         tables = list(self.tables.items())
         share_rows([self.side, *self.tables.values()])
-        products = [Dense(name, np.ones(side.factors.shape[1]), side=side) for name, side in tables]
-        for count in range(1, len(products) + 1):  # loops are compiled for each number of products
-            terms = Terms(self.side, dense=tuple(products[:count]))
-            nominate(terms, self.side.ordinals[:1], 1)
-            approximate(terms, self.side.ordinals[:1])
-        score(Terms(self.side, dense=tuple(products)), self.side.ordinals[:1])
+        products = tuple(Dense(name, np.ones(side.factors.shape[1]), side=side) for name, side in tables)
+        terms = Terms(self.side, dense=products)
+        best_scored(terms, self.side.ordinals[:1], 1)
+        approximate(terms, self.side.ordinals[:1])
+        score(terms, self.side.ordinals[:1])
 
 
 @dataclass(frozen=True, eq=False)

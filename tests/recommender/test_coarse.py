@@ -81,6 +81,6 @@ def test_the_compiled_score_is_that_of_numpy_to_the_last_bit(width: int) -> None
     rng = np.random.default_rng(width)
     factors, vector = rng.standard_normal((50, width)).astype(np.float32), rng.standard_normal(width)
     rows = np.append(rng.integers(0, 50, 200), -1).astype(np.int32)
-    found = np.empty(len(rows))
+    found = np.zeros(len(rows))
     kernels.exact_products(rows, fixed(factors), fixed(vector), found)
     assert found.tolist() == [*(factors[rows[:-1]].astype(np.float64) * vector).sum(axis=1).tolist(), 0.0]

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recommender import kernels, scoring
+from recommender.coarse import fixed
 from recommender.model import Ordinals, Side
-from recommender.retrieval import After, best, best_of_each, rank_of, shortlist
-from recommender.scoring import Bias, Dense, Sparse, Terms, approximate, contributions, score
+from recommender.retrieval import After, best, best_of_each, rank_of
+from recommender.scoring import Bias, Dense, Sparse, Terms, approximate, contributions, score, sums
 from recommender.shared_pass import nominate_each
 
 
@@ -45,8 +47,13 @@ def brute_force(terms: Terms, candidates: Ordinals) -> list[tuple[int, float]]:
     )
 
 
-def listed(terms: Terms, candidates: Ordinals, k: int, after: After | None = None) -> list[tuple[int, float]]:
-    ordinals, scores = best(terms, candidates, k, NAMES, after)
+def listed(
+    terms: Terms, candidates: Ordinals, k: int, after: After | None = None, few: int = 0
+) -> list[tuple[int, float]]:
+    """few: candidates that are all scored in float64, without being nominated."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scoring, "FEW", few)
+        ordinals, scores = best(terms, candidates, k, NAMES, after)
     return list(zip(ordinals.tolist(), scores.tolist(), strict=True))
 
 
@@ -54,7 +61,7 @@ def listed(terms: Terms, candidates: Ordinals, k: int, after: After | None = Non
 def problems(draw: st.DrawFn) -> tuple[Terms, Ordinals]:
     """Rows of few distinct values, so that exact ties and near ties abound; some candidates have no row."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    rows, width = draw(st.integers(1, 900)), draw(st.integers(1, 9))
+    rows, width = draw(st.integers(1, 900)), draw(st.sampled_from([1, 2, 5, 9, 16, 21, 40, 131]))
     kind = draw(st.sampled_from(["gauss", "copies", "near", "zeros"]))
     factors = rng.standard_normal((rows, width))
     if kind == "copies":
@@ -67,17 +74,21 @@ def problems(draw: st.DrawFn) -> tuple[Terms, Ordinals]:
     side = side_of(factors, ordinals)
     vector = rng.standard_normal(width) * draw(st.sampled_from([0.0, 1e-30, 1.0, 1e30]))
     scale = draw(st.sampled_from([None, rng.random(rows)]))
-    picks = np.arange(1, rows * 2 + 1, 3, dtype=np.uint32)
+    universe = np.arange(1, rows * 2 + 1, dtype=np.uint32)
     terms = Terms(
         side,
         dense=draw(
             st.sampled_from([(), (Dense("d", vector, scale),), (Dense("d", vector), Dense("e", vector, scale))])
         ),
-        sparse=draw(st.sampled_from([(), (Sparse("s", picks, rng.integers(0, 3, len(picks)).astype(float)),)])),
-        bias=draw(st.sampled_from([(), (Bias("b", rng.integers(0, 2, rows) / 2),)])),
+        sparse=tuple(
+            Sparse(f"s{step}", universe[step::step], (rng.integers(0, 3, len(universe[step::step])) / 10).astype(float))
+            for step in draw(st.sampled_from([(), (3,), (2, 5)]))
+        ),
+        bias=tuple(
+            Bias(f"b{parts}", rng.integers(0, 2, rows) / parts) for parts in draw(st.sampled_from([(), (2,), (3, 10)]))
+        ),
     )
     share = draw(st.sampled_from([0.0, 0.01, 0.5, 1.0]))
-    universe = np.arange(1, rows * 2 + 1, dtype=np.uint32)
     return terms, universe[rng.random(len(universe)) <= share]
 
 
@@ -85,7 +96,9 @@ def problems(draw: st.DrawFn) -> tuple[Terms, Ordinals]:
 @given(problems(), st.integers(1, 40))
 def test_the_best_k_are_those_of_a_full_sort(problem: tuple[Terms, Ordinals], k: int) -> None:
     terms, candidates = problem
-    assert listed(terms, candidates, k) == brute_force(terms, candidates)[:k]
+    expected = brute_force(terms, candidates)[:k]
+    assert listed(terms, candidates, k) == expected
+    assert listed(terms, candidates, k, few=len(candidates)) == expected
 
 
 @settings(max_examples=60, deadline=None)
@@ -93,7 +106,7 @@ def test_the_best_k_are_those_of_a_full_sort(problem: tuple[Terms, Ordinals], k:
 def test_pages_tile_the_whole_order(problem: tuple[Terms, Ordinals], k: int) -> None:
     terms, candidates = problem
     expected, seen, after = brute_force(terms, candidates), [], None
-    while page := listed(terms, candidates, k, after):
+    while page := listed(terms, candidates, k, after, few=k * (len(seen) % 2) * len(candidates)):
         seen += page
         after = After(page[-1][1], NAMES.id_of(page[-1][0]))
         if len(seen) > 400:  # deep enough to have crossed many ties
@@ -181,11 +194,23 @@ def test_a_large_catalogue_is_not_scored_exactly_as_a_whole(share: float) -> Non
     side = side_of(rng.standard_normal((40_000, 64)))
     terms = Terms(side, dense=(Dense("d", rng.standard_normal(64)),))
     candidates = side.ordinals[rng.random(40_000) < share]
-    nominees, _ = shortlist(terms, candidates, 100)
+    _held, parts = sums(terms)
+    nominees = kernels.nominate(fixed(candidates), *parts, 100, np.inf)
     assert 100 <= len(nominees) <= 200
-    nominees, scores = shortlist(terms, candidates, 100, after_score=0.0)
+    nominees = kernels.nominate(fixed(candidates), *parts, 100, 0.0)
     # Most scores are near 0: what lies closer to it than the coarse rows tell apart is scored.
-    assert 100 <= np.count_nonzero(scores < 0.0) <= len(nominees) <= 4_000
+    assert 100 <= np.count_nonzero(score(terms, nominees) < 0.0) <= len(nominees) <= 4_000
+
+
+def test_a_vector_or_bias_of_another_length_than_the_rows_is_refused() -> None:
+    side = side_of(np.ones((3, 2)))
+    for terms in (
+        Terms(side, dense=(Dense("d", np.ones(3)),)),
+        Terms(side, bias=(Bias("b", np.ones(2)),)),
+        Terms(side, dense=(Dense("d", np.ones(2), scale=np.ones(2)),)),
+    ):
+        with pytest.raises(ValueError, match=r"for (rows of 2|3 rows)"):
+            best(terms, side.ordinals, 1, NAMES)
 
 
 def test_one_candidate_without_a_row_is_still_listed() -> None:
