@@ -211,7 +211,7 @@ class _Import:
         if self._stores is None:
             counts.valid += len(patches)
             return
-        for row, patch, outcome in zip(rows, patches, await self._stores.catalogue.upsert(kind, patches), strict=True):
+        for row, _, outcome in zip(rows, patches, await self._stores.catalogue.upsert(kind, patches), strict=True):
             match outcome:
                 case Refused(reason):
                     self._reject(counts, table, row.line, reason, row)

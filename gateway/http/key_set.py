@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 import ssl
+import threading
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http.client import HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -34,6 +36,7 @@ MAX_KEYS: Final = 100
 RSA_BITS: Final = range(2_048, 8_193)  # shorter ones are broken, longer ones take milliseconds each time
 
 PublicKey: TypeAlias = RSAPublicKey | EllipticCurvePublicKey
+KeyId: TypeAlias = tuple[str | None, str]  # with the algorithm: keys of two kinds may share an id (RFC 7517, 4.5)
 
 _log = structlog.get_logger("tandem.keys")
 
@@ -70,7 +73,7 @@ class _Keys:
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self.generation = 0
         self._monotonic = monotonic
-        self._keys: dict[str | None, VerifyingKey] = {}
+        self._keys: dict[KeyId, VerifyingKey] = {}
         self._read_at = float("-inf")
 
     @property
@@ -88,8 +91,7 @@ class _Keys:
         if self._monotonic() - self._read_at > STALE_SECONDS:
             raise NoKeysError("the keys that tokens are checked with could not be read")
         if kid is not None:
-            found = self._keys.get(kid)
-            return found if found is not None and found.algorithm == algorithm else None
+            return self._keys.get((kid, algorithm))
         fitting = [key for key in self._keys.values() if key.algorithm == algorithm]
         return fitting[0] if len(fitting) == 1 else None
 
@@ -171,13 +173,14 @@ class FetchedKeys(_Keys):
 def fetch(url: str, monotonic: Callable[[], float]) -> bytes:
     """What is behind an http or https address. No redirect is followed: it may lead anywhere, and away from TLS.
 
-    Raises OSError, HTTPException, KeySetError.
+    It takes twice TIMEOUT_SECONDS at the most, however slowly a provider sends its headers, for which the time-out of
+    a socket begins anew with every byte. Raises OSError, HTTPException, KeySetError.
     """
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(context=ssl.create_default_context()),
+        _Http(),
+        _Https(context=ssl.create_default_context()),
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPErrorProcessor(),
     ):
@@ -194,8 +197,37 @@ def fetch(url: str, monotonic: Callable[[], float]) -> bytes:
     return b"".join(parts)
 
 
-def keys_from(text: bytes) -> dict[str | None, VerifyingKey]:
-    """The usable keys of a JSON Web Key Set by id. Raises KeySetError when there is none.
+class _Ending(HTTPConnection):
+    """A connection that ends some time after it began, whatever comes over it."""
+
+    def connect(self) -> None:
+        super().connect()
+        ending = threading.Timer(TIMEOUT_SECONDS, _end, [self.sock])
+        ending.daemon = True
+        ending.start()
+
+
+class _EndingTls(_Ending, HTTPSConnection):
+    """The same by TLS."""
+
+
+class _Http(urllib.request.HTTPHandler):
+    def http_open(self, request: urllib.request.Request) -> HTTPResponse:
+        return self.do_open(_Ending, request)
+
+
+class _Https(urllib.request.HTTPSHandler):
+    def https_open(self, request: urllib.request.Request) -> HTTPResponse:
+        return self.do_open(_EndingTls, request, context=self._context)  # type: ignore[attr-defined]
+
+
+def _end(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # it has ended by itself
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def keys_from(text: bytes) -> dict[KeyId, VerifyingKey]:
+    """The usable keys of a JSON Web Key Set by id and algorithm. Raises KeySetError when there is none.
 
     Usable: a public key for signatures, of RSA or P-256. Symmetric keys never are: who can check could sign.
     """
@@ -205,12 +237,12 @@ def keys_from(text: bytes) -> dict[str | None, VerifyingKey]:
         entries = None
     if not isinstance(entries, list):
         raise KeySetError("this is no JSON Web Key Set (RFC 7517)")
-    found: dict[str | None, VerifyingKey] = {}
+    found: dict[KeyId, VerifyingKey] = {}
     for entry in entries[:MAX_KEYS]:
         kid = entry.get("kid") if isinstance(entry, Mapping) else None
         key = _usable(entry) if isinstance(kid, str | None) else None
-        if key is not None and kid not in found:
-            found[kid] = key
+        if key is not None:
+            found.setdefault((kid, key.algorithm), key)
     if not found:
         raise KeySetError("the key set has no public key for RS256 or ES256")
     return found

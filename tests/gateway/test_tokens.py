@@ -7,7 +7,11 @@ import base64
 import hashlib
 import hmac
 import json
+import socket
+import threading
 import time
+from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -312,9 +316,36 @@ def test_only_public_keys_for_signatures_of_a_safe_kind_are_used() -> None:
         {"kty": "RSA", "kid": "empty"},
         {**jwk(rsa_key(), "list"), "kid": ["r"]},
     ]
-    assert list(keys_from(key_set(*unusable, jwk(rsa_key(), "r", alg="RS256")))) == ["r"]
+    assert list(keys_from(key_set(*unusable, jwk(rsa_key(), "r", alg="RS256")))) == [("r", "RS256")]
     with pytest.raises(KeySetError, match="no public key"):
         keys_from(key_set(*unusable))
+
+
+def test_keys_of_two_kinds_may_share_an_id_or_have_none() -> None:
+    for kid in ("one", None):
+        found = keys_from(key_set(jwk(rsa_key(), kid), jwk(ec_key(), kid)))
+        assert set(found) == {(kid, "RS256"), (kid, "ES256")}
+
+
+def test_a_provider_that_sends_byte_by_byte_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.http.key_set.TIMEOUT_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+                for _ in range(100):
+                    connection.sendall(b"x")
+                    time.sleep(0.05)
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        begun = time.monotonic()
+        with pytest.raises((OSError, HTTPException, KeySetError)):
+            keys_from(fetch(f"http://127.0.0.1:{server.getsockname()[1]}/keys.json", time.monotonic))
+        assert time.monotonic() - begun < 2
+        dripping.join()
 
 
 async def followed(
