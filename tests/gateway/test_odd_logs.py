@@ -28,7 +28,7 @@ LOGS: dict[str, Pairs] = {
     "a single event": [("t0", "j0")],
 }
 QUERY = """{ talent(talentId: "t0") { recommendedJobs(first: 5) { edges { node { jobId } score } } }
-  new: talent(talentId: "idle") { recommendedJobs(first: 5) { edges { node { jobId } score } } }
+  new: talent(talentId: "idle") { recommendedJobs(first: 50) { edges { node { jobId } score } } }
   job(jobId: "j0") { recommendedTalents(first: 5) { edges { node { talentId } score } } } }"""
 
 
@@ -95,7 +95,10 @@ def test_an_odd_log_breaks_nothing(
         assert all(-1e6 < row["score"] < 1e6 for row in rows)
     answer = asyncio.run(served())
     assert "errors" not in answer
-    assert {edge["node"]["jobId"] for edge in answer["data"]["new"]["recommendedJobs"]["edges"]} & {"unseen", "j0"}
+    found = answer["data"]["new"]["recommendedJobs"]["edges"]
+    # Among equals the order is one of rounding: float32 factors.
+    best = {edge["node"]["jobId"] for edge in found if edge["score"] > found[0]["score"] - 1e-6}
+    assert best & {"unseen", "j0"}
 
 
 async def served() -> dict[str, Any]:
