@@ -54,6 +54,7 @@ SPECIALTY = 500  # jobs that have a skill that few have
 TRADE = 300  # jobs
 DAY_MS = 86_400_000
 BATCH = 50_000
+ACTIVE = 5  # events of somebody who is asked about
 ASKED = 150  # of each kind of request
 FIRST = 20  # of them, which nobody times
 
@@ -242,7 +243,9 @@ def ask(data: Path, size: Size, seed: int = 5) -> tuple[dict[str, Asked], float]
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "gateway", "serve", "--port", str(port), "--workers", "1"]
     with open_gateway(command, url, data) as server, httpx.Client(timeout=60) as client:
-        talents = dice.sample(range(size.jobs), min(size.jobs, 5 * (ASKED + FIRST)))
+        # Who has done too little for an interest gets a list by content, which is another computation.
+        active = np.flatnonzero(np.bincount(deeds(size, 0).talent, minlength=size.jobs) >= ACTIVE).tolist()
+        talents = dice.sample(active, min(len(active), 5 * (ASKED + FIRST)))
         record(client, url, talents, size, dice)
 
         def send(body: dict[str, Any]) -> int:
