@@ -24,6 +24,7 @@ from gateway.graphql.access import REACH, Reach
 from gateway.graphql.federation import build_subgraph
 from gateway.graphql.ids import NodeType, relay_id
 from gateway.graphql.schema import SCHEMA, build_schema
+from gateway.graphql.sight import sees_event
 from gateway.graphql.viewer import ENGINEER, ROLES, Viewer
 from gateway.http.app import build_app
 from gateway.http.auth import Access
@@ -333,6 +334,25 @@ async def test_a_talent_sees_its_own_events_and_of_the_clients_what_it_was_told(
         did = {(node["actor"], node["type"]) for node in nodes}
         assert {kind for actor, kind in did if actor == "CLIENT"} == {"INVITE", "REJECT", "HIRE"}
         assert {"VIEW", "SAVE", "APPLY", "DISMISS"} <= {kind for actor, kind in did if actor == "TALENT"}
+
+
+def test_an_event_is_its_own_talents_even_between_documents_in_sight() -> None:
+    talent = Viewer(("talent",), "t1")
+    for kind in (EventType.APPLY, EventType.INVITE):
+        assert sees_event(talent, event(kind, "t1", "j1"))
+        assert not sees_event(talent, event(kind, "t2", "j1"))
+    assert not sees_event(Viewer(()), event(EventType.APPLY, "t1", "j1"))
+
+
+async def test_the_log_is_not_asked_about_who_is_out_of_sight(market: ServedMarket) -> None:
+    subgraph = build_subgraph("Talent.id,Job.id", "Tandem").schema
+    market.client._transport.app = build_app(market.services, Access(who, who), federation=subgraph)  # type: ignore[attr-defined]
+    query = """{ _entities(representations: [{ __typename: "Talent", id: "t2" }, { __typename: "Job", id: "draft" }]) {
+        ... on Talent { interactions { nodes { eventId } } } ... on Job { interactions { nodes { eventId } } } } }"""
+    market.reset_counts()
+    response = await market.client.post("/federation", json={"query": query}, headers={"X-Viewer": viewer("talent")})
+    assert response.json()["data"]["_entities"] == [{"interactions": {"nodes": []}}] * 2
+    assert not market.events.calls
 
 
 async def test_what_is_in_force_between_two_is_what_the_one_may_know(market: ServedMarket) -> None:
