@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import httpx
@@ -104,7 +105,8 @@ class Stack:
 
     def replica(self, **settings: str) -> Replica:
         """A gateway that has just been started, with an empty data directory. settings: besides the stack's."""
-        started = Replica(self.directory / f"replica-{len(self.replicas)}", self.settings | settings)
+        # By a name of its own: two may be started at once.
+        started = Replica(Path(mkdtemp(prefix="replica-", dir=self.directory)), self.settings | settings)
         self.replicas.append(started)
         started.start()
         return started
