@@ -278,8 +278,8 @@ class Settings(BaseSettings):
     rate_limits: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="What the callers of a role may spend in a minute, in the cost of `rateLimit { cost }`: such as "
-        "`talent=20000,client=50000,service=2000000`. Each subject has its own; more is answered 429 `THROTTLED`. Counted "
-        "in the Redis of `TANDEM_CACHE_URL`, else by each process for its share. Unset: nothing is limited.",
+        "`talent=20000,client=50000,service=2000000`. Each subject has its own; more is answered 429 `THROTTLED`. "
+        "Counted in the Redis of `TANDEM_CACHE_URL`, else by each process for its share. Unset: nothing is limited.",
     )
     max_in_flight: int = Field(
         128,

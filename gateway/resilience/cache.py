@@ -61,13 +61,13 @@ class GuardedCache:
         """See DocumentCache."""
         return await self.guard.read(lambda: self._cache.get_documents(kind, ordinals))
 
-    async def put_documents(self, kind: Kind, documents: Sequence[CachedDocument], ttl_ms: int) -> None:
-        """See DocumentCache."""
-        await self.guard.write(lambda: self._cache.put_documents(kind, documents, ttl_ms))
-
     async def forget_documents(self, kind: Kind, ordinals: Sequence[int]) -> None:
         """See DocumentCache."""
         await self.guard.write(lambda: self._cache.forget_documents(kind, ordinals))
+
+    async def put_documents(self, kind: Kind, documents: Sequence[CachedDocument], ttl_ms: int) -> None:
+        """See DocumentCache."""
+        await self.guard.write(lambda: self._cache.put_documents(kind, documents, ttl_ms))
 
     async def get_text(self, digest: str) -> str | None:
         """See ServerCache."""
