@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -50,12 +50,17 @@ class Sparse:
     values: Scores
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Bias:
     """A value per row of the side, 0 for items without a row."""
 
     name: str
     values: Scores
+
+    @cached_property
+    def by_row(self) -> Scores:
+        """Shape (1, rows): as kernels take biases, of which most lists have one."""
+        return fixed(self.values.astype(np.float64, copy=False).reshape(1, -1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,7 +143,8 @@ def sums(terms: Terms) -> tuple[list[Table], tuple[npt.NDArray[np.generic], ...]
     tables = np.frombuffer(b"".join([table.record for table in held]), kernels.TABLE)
     bias, ends, ordinals, values = _NO_BIAS, _NO_ENDS, _NO_ORDINALS, _NO_VALUES
     if terms.bias and len(terms.side.ordinals):
-        bias = fixed(_side_by_side([term.values.astype(np.float64, copy=False) for term in terms.bias]))
+        several = [term.by_row for term in terms.bias]
+        bias = several[0] if len(several) == 1 else fixed(np.concatenate(several))
         if bias.shape[1] != len(terms.side.ordinals):
             raise ValueError(f"a bias of {bias.shape[1]} for {len(terms.side.ordinals)} rows")
     if len(terms.sparse) == 1:
@@ -148,13 +154,8 @@ def sums(terms: Terms) -> tuple[list[Table], tuple[npt.NDArray[np.generic], ...]
         ends = np.cumsum([len(sparse.ordinals) for sparse in terms.sparse])
         ordinals = fixed(np.concatenate([sparse.ordinals for sparse in terms.sparse]))
         values = fixed(np.concatenate([sparse.values for sparse in terms.sparse]))
-    together = fixed(np.concatenate(vectors)) if vectors else _NO_VALUES
+    together = np.concatenate(vectors) if vectors else np.empty(0)
     return held, (tables, together, bias, ends, ordinals, values)
-
-
-def _side_by_side(values: Sequence[Scores]) -> Scores:
-    """Shape (arrays, length); one alone is not copied."""
-    return values[0].reshape(1, -1) if len(values) == 1 else np.stack(values)
 
 
 def _scaled_table(term: Dense, side: Side) -> Table:
