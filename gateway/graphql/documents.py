@@ -24,7 +24,7 @@ from strawberry.types.execution import ExecutionContext
 
 from gateway.graphql.bounds import MAX_TOKENS, check_selections, check_text
 from gateway.graphql.cost import requested_cost, too_large
-from gateway.graphql.errors import request_error
+from gateway.graphql.errors import answered, request_error
 from gateway.graphql.executor import Compiled
 from gateway.graphql.incremental import undeferred
 from gateway.resilience.rate_limit import ThrottledError
@@ -118,7 +118,11 @@ class Documents:
     def keep_refused(self, schema: GraphQLSchema, text: str, errors: list[GraphQLError]) -> None:
         """Remember why a document is invalid, for who sends it again, without the document."""
         if len(text) <= CACHED_TEXT:
-            why = [GraphQLError(one.message, source=one.source, positions=one.positions) for one in errors]
+            # Their codes follow from the nodes, which hold the whole document.
+            why = [
+                GraphQLError(one.message, source=one.source, positions=one.positions, extensions=one.extensions)
+                for one in answered(errors, executed=False, request_id="")
+            ]
             self._refused[schema, text] = Document(_EMPTY, _EMPTY, 1, why)
             if len(self._refused) > REFUSED_DOCUMENTS:
                 self._refused.popitem(last=False)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import orjson
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from gateway.graphql.persisted import OperationRequest
 from gateway.http.problem import HttpProblem
@@ -23,7 +23,11 @@ async def sent(request: Request) -> Any:
     if request.method == "GET":
         return _from_query_string(request)
     _check_media_type(request)
-    return _decoded(await _body(request), "the body")
+    try:
+        body = await _body(request)
+    except ClientDisconnect as error:  # nobody reads this, and it is no failure of ours that somebody counts
+        raise HttpProblem(400, "BAD_REQUEST", "the connection ended before the body did") from error
+    return _decoded(body, "the body")
 
 
 def checked_requests(given: Any, most: int) -> OperationRequest | list[OperationRequest]:

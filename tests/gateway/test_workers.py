@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ import pytest
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
+from tests.gateway.hostile_bodies import BODIES, answers, ask_once_each, resident_bytes
 from tests.gateway.test_serve import QUERY, one_line, write_market
 from tests.processes import Server, tandem
 
@@ -116,15 +118,15 @@ def test_who_watches_one_process_is_told_of_what_another_took(server: Server) ->
             opened.enter_context(connect(address, subprotocols=[Subprotocol("graphql-transport-ws")]))
             for _ in range(4)  # connections are spread, so that both processes have some
         ]
-        for socket in sockets:
-            socket.send(orjson.dumps({"type": "connection_init"}).decode())
-            assert orjson.loads(socket.recv(SOON))["type"] == "connection_ack"
-            socket.send(orjson.dumps({"id": "1", "type": "subscribe", "payload": {"query": watched}}).decode())
+        for watching in sockets:
+            watching.send(orjson.dumps({"type": "connection_init"}).decode())
+            assert orjson.loads(watching.recv(SOON))["type"] == "connection_ack"
+            watching.send(orjson.dumps({"id": "1", "type": "subscribe", "payload": {"query": watched}}).decode())
         time.sleep(0.5)  # a subscription is not acknowledged
         view = {"eventId": "watched", "actor": "TALENT", "type": "VIEW", "talentId": "t5", "jobId": "j1"}
         asked(clients[0], server.url, RECORD, {"e": [view]})
-        for socket in sockets:
-            told = orjson.loads(socket.recv(SOON))
+        for watching in sockets:
+            told = orjson.loads(watching.recv(SOON))
             assert told["payload"]["data"] == {"recommendationsChanged": {"cause": "EVENTS"}}
 
 
@@ -204,6 +206,40 @@ def test_several_processes_that_cannot_begin_are_one_clear_line(tmp_path: Path) 
     assert tandem(tmp_path / "data", "import", f"--talents={tmp_path / 'talents.csv'}").returncode == 0
     done = tandem(tmp_path / "data", "serve", "--port", "0", "--workers", "2", TANDEM_AUTH="open")
     assert "tandem train" in one_line(done)
+
+
+def test_bodies_that_are_no_request_are_answered_as_such_and_leave_nothing_in_memory(server: Server) -> None:
+    workers = list(workers_at(server.url))
+    with httpx.Client(timeout=SOON) as client:
+        ask_once_each(client, server.url, 0, 100)
+        list(answers(client, server.url))  # once they have grown the heap, which is kept
+        begun = resident_bytes(workers)
+        found = {name: (status, text) for name, status, text in answers(client, server.url)}
+        grown = resident_bytes(workers) - begun
+        statuses = ask_once_each(client, server.url, 100, 200)
+    assert len(found) == len(BODIES)
+    for name, (status, text) in found.items():
+        assert status in (200, 400, 413, 415), name
+        assert status == 200 or b'"code"' in text, name
+    answered = {name for name, (status, text) in found.items() if status == 200 and b'"errors"' not in text}
+    assert answered <= {"a key twice", "half a surrogate pair", "a NUL"}
+    assert set(statuses) <= {200, 400, 404}
+    assert grown < 10_000_000
+
+
+def test_who_leaves_in_the_middle_of_a_body_is_not_a_failure_of_ours(server: Server) -> None:
+    port = int(server.url.rsplit(":", 1)[1])
+    with httpx.Client(timeout=SOON) as client:
+        for length in (1_000, 50_000_000):
+            with socket.create_connection(("127.0.0.1", port)) as sending:
+                head = (
+                    f"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}"
+                )
+                sending.sendall(f"{head}\r\n\r\n{{".encode())
+                time.sleep(0.1)
+        metrics = client.get(f"{server.url}/metrics").text
+    failed = [line for line in metrics.splitlines() if 'status="500"' in line or 'outcome="error"' in line]
+    assert [line for line in failed if not line.endswith(" 0.0")] == []
 
 
 def test_what_is_about_to_end_says_so_and_answers_meanwhile(server: Server) -> None:
