@@ -19,11 +19,11 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.chaos import hostile, servers  # noqa: F401 - they make the rows
+from benchmarks.chaos import access, hostile, overload, processes, servers, writing  # noqa: F401 - they make the rows
 from benchmarks.chaos.arena import running_arena
 from benchmarks.chaos.load import generator
 from benchmarks.chaos.proxies import INSTALL, toxiproxy_binary
-from benchmarks.chaos.report import keep_outcomes, kept, line, write_report
+from benchmarks.chaos.report import keep_outcomes, kept, line, read_kept, write_report
 from benchmarks.chaos.rows import FAIL, ROWS, run
 from benchmarks.vegeta import INSTALL as INSTALL_VEGETA
 from tests.elasticsearch_server import launcher, running_elasticsearch
@@ -68,12 +68,13 @@ def main() -> int:
             outcome = run(one, arena)
             outcomes.append(outcome)
             print(line(outcome, seed), flush=True)
+            if given.keep is not None:
+                keep_outcomes(given.keep, [outcome], seed, arena)
     code, traceback = arena.ends[-1]
     if code or traceback:
         print(f"The gateway of all rows ended with {code}, and logged: {traceback}", file=sys.stderr)
-    found = keep_outcomes(given.keep, outcomes, seed, arena) if given.keep else kept(outcomes, seed, arena)
     if given.report:
-        write_report(found, made_of)
+        write_report(kept(outcomes, seed, arena) if given.keep is None else read_kept(given.keep), made_of)
     failed = [outcome.row.number for outcome in outcomes if outcome.verdict == FAIL]
     print(f"{len(outcomes)} rows, failed: {', '.join(map(str, failed)) or 'none'}")
     return int(bool(failed or code or traceback))

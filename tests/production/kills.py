@@ -137,11 +137,9 @@ async def kill_and_count(
         for replica in replicas:
             toll.faults += await _faults(client, replica, hidden, jobs)
         undone = [(talent, job) for talent, dismissed in hidden.items() for job in sorted(dismissed)]
-        if undone:  # the lists are as they were
-            await client.record(
-                replicas[0],
-                *(event_of(f"alive-{seed}-{place}", "UNDISMISS", *pair) for place, pair in enumerate(undone)),
-            )
+        alive = [event_of(f"alive-{seed}-{place}", "UNDISMISS", *pair) for place, pair in enumerate(undone)]
+        for start in range(0, len(alive), 500):  # as many as one mutation takes; then the lists are as they were
+            await client.record(replicas[0], *alive[start : start + 500])
     with stack.events() as log:
         kept = Counter([event.event_id async for batch in log.scan() for event in batch])
     toll.faults += [f"{one} is kept {kept[one]} times" for one in toll.event_ids if kept[one] != 1]
