@@ -142,7 +142,7 @@ async def test_an_event_that_was_found_good_before_the_tombstone_is_erased_too(
     remains = replace(market.services.remains, settled_s=0.2)  # type: ignore[type-var]
     subject = SubjectKey(Kind.TALENT, SECRET)
     erasing = asyncio.create_task(erase_subject(subject, market.catalogue, market.services.events, remains, NOW_MS))
-    while (await market.catalogue.get_many(Kind.TALENT, ids=[SECRET])) != [None]:
+    while (await market.catalogue.get_many(Kind.TALENT, ids=[SECRET])) != [None]:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     await market.services.events.append([event(EventType.SAVE, SECRET, "j3", occurred_at_ms=NOW_MS)])
     await erasing

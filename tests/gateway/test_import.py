@@ -209,9 +209,7 @@ async def test_a_talent_that_was_deleted_is_rejected_with_the_way_back(write: Wr
     stores.catalogue.buried = {"gone"}
     summary = await import_files(stores, talents=[write("t.csv", "talent_id", "gone", "t1")])
     assert summary.talents == Counts(read=2, created=1, rejected=1)
-    assert summary.samples[0].endswith(
-        "it was deleted: only a row with a later updated_at revives it, none if erased"
-    )
+    assert summary.samples[0].endswith("it was deleted: only a row with a later updated_at revives it, none if erased")
 
 
 async def test_the_same_event_id_is_a_duplicate_or_with_other_content_a_conflict(write: Write, tmp_path: Path) -> None:
