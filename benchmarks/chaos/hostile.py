@@ -201,7 +201,7 @@ def made_up(arena: Arena) -> Observed:
 @row(
     22,
     "300 slow clients: connected, half a head, half a body, never reading",
-    "others answered throughout, with ulimit -n 200 as well; all closed within 10 s (gate 13)",
+    "others answered throughout, though a process holds 60 connections at most; all closed within 10 s (gate 13)",
 )
 def slow_clients(arena: Arena) -> Observed:
     body = HEAD + b"Authorization: Bearer " + SERVICE_TOKEN.encode() + b"\r\nContent-Length: 1000\r\n\r\n{"
