@@ -71,6 +71,7 @@ class Manifest:
     watermark: seq of the last event in it.
     of_clients: how the clients' interest was learnt, where it is one of its own.
     started_from: the version whose factors this one went on from; None: it was learnt from the log alone.
+    is_without: whether somebody's rows were taken out of it after it was learnt: the others were learnt beside them.
     """
 
     version: str
@@ -83,6 +84,7 @@ class Manifest:
     schema: int = SCHEMA
     of_clients: Hyperparameters | None = None
     started_from: str | None = None
+    is_without: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -344,8 +344,9 @@ def train_both_sides(
 ) -> Model:
     """A model of everything in `table`, with an interest for each side that can have its own; see `training.train`.
 
-    earlier: a model to go on from; not one that knows of anything after this one's as-of or watermark, nor, for an
-    interest of one side, one that has but one for both. What is calibrated is always learnt anew.
+    earlier: a model to go on from; not one that knows of anything after this one's as-of or watermark, or that somebody
+    was erased from, nor, for an interest of one side, one that has but one for both. What is calibrated is always
+    learnt anew.
     """
     if earlier is not None and not precedes(earlier.manifest, as_of_ms, watermark):
         earlier = None
@@ -412,9 +413,13 @@ def train_both_sides(
 
 
 def precedes(manifest: Manifest, as_of_ms: int | None, watermark: int) -> bool:
-    """Whether a model was made of nothing that a training at that time, of so much of the log, must not know."""
+    """Whether a model was made of nothing that a training at that time, of so much of the log, must not know.
+
+    Whose rows were taken out of it by an erasure left a trace in the others.
+    """
     known = manifest.as_of_ms
-    return manifest.watermark <= watermark and (known is None or (as_of_ms is not None and known <= as_of_ms))
+    is_earlier = known is None or (as_of_ms is not None and known <= as_of_ms)
+    return is_earlier and manifest.watermark <= watermark and not manifest.is_without
 
 
 def _map_of(logit: Logit) -> tuple[float, float]:

@@ -166,6 +166,7 @@ async def test_every_kept_model_loses_the_row_and_loads_again(market: ServedMark
     assert serving.talents.factors[5].any()
     for version in ("m1", "m2"):
         left = store.load(version)
+        assert left.manifest.is_without  # so that no training goes on from it
         assert int(left.talents.ordinals[6]) == ordinal
         assert not left.talents.factors[6].any()
         assert left.talents.popularity[6] == 0

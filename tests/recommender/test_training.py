@@ -335,3 +335,10 @@ def test_a_model_that_knows_of_what_is_to_come_is_no_start() -> None:
     assert not precedes(known, 999, 10)
     assert not precedes(known, 1_000, 9)
     assert not precedes(known, None, 10)
+
+
+def test_a_model_that_somebody_was_erased_from_is_no_start() -> None:
+    manifest = trained(table_from_events(taste_events())).manifest
+    known = replace(manifest, as_of_ms=1_000, watermark=10)
+
+    assert not precedes(replace(known, is_without=True), 1_000, 10)

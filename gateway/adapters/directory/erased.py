@@ -28,7 +28,9 @@ def without_row(model: Model, kind: Kind, ordinal: int) -> Model:
         clients = replace(clients, **left) if any(left[name] is not sides[name] for name in names) else clients
     if talents is model.talents and jobs is model.jobs and clients is model.clients:
         return model
-    return replace(model, talents=talents, jobs=jobs, clients=clients)
+    return replace(
+        model, talents=talents, jobs=jobs, clients=clients, manifest=replace(model.manifest, is_without=True)
+    )
 
 
 def row_of(ordinals: npt.NDArray[np.uint32], ordinal: int) -> int | None:

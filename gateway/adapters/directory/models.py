@@ -508,6 +508,7 @@ def _described(manifest: Manifest, arrays: Mapping[str, npt.NDArray[Any]], data:
         "hyperparameters": asdict(manifest.hyperparameters),
         "of_clients": None if manifest.of_clients is None else asdict(manifest.of_clients),
         "started_from": manifest.started_from,
+        "is_without": manifest.is_without,
         # JSON has no NaN: a metric without a value is null.
         "metrics": {
             group: {name: float(value) if math.isfinite(value) else None for name, value in values.items()}
@@ -564,6 +565,7 @@ def _manifest(version: str, document: Mapping[str, Any]) -> Manifest:
             schema=document["schema"],
             of_clients=_hyperparameters(of_clients) if (of_clients := document.get("of_clients")) else None,
             started_from=document.get("started_from"),
+            is_without=document.get("is_without", False),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise _refused(version, f"its {MANIFEST} was written by another version of Tandem ({error})") from error
