@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 REPORT = ROOT / "docs" / "reliability-report.md"
 HEAD = """# Faults, and what was seen of them
 
-Written by `make chaos ARGS=--report` from its last run; rows are those of the plan that it follows. Each is tried on a
+Written by `make chaos`, `--report`, from what its last runs have kept by `--keep`, a row once. Each is tried on a
 running stack: `tandem serve` with two processes over a real Elasticsearch 9 and two real Redis servers, each behind a
 proxy that can fail, under load of an open model: requests go out when they are due, whatever became of the earlier
 ones, and latencies run from then. Half of the lists are asked for the first time. An answer is good when it has
