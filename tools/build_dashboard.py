@@ -109,11 +109,12 @@ ROWS: dict[str, list[tuple[str, str, list[tuple[str, str]]]]] = {
         ("Open files", "short", [("max by (instance) (tandem_open_files)", "{{instance}}")]),
         ("Free disk", "bytes", [("min by (instance) (tandem_free_disk_bytes)", "{{instance}}")]),
         (
-            "Dropped lines and spans",
+            "Dropped lines and spans, lists not recorded",
             "ops",
             [
                 (per_second("tandem_log_dropped_total", "reason"), "{{reason}}"),
                 (f"sum(rate(tandem_spans_dropped_total{RATE}))", "spans"),
+                (f"sum(rate(tandem_served_unkept_total{RATE}))", "lists"),
             ],
         ),
     ],
