@@ -138,7 +138,7 @@ def with_authorization(socket: WebSocket, parameters: Mapping[str, object]) -> H
     given = [value for name, value in parameters.items() if name.lower() == "authorization"]
     if not given:
         return socket
-    # What is no text is sent on as an empty header, which is refused: left out, it might be let in as nobody's.
+    # What is no text is sent on as one that is refused: left out, it might be let in as nobody's.
     headers = [(name, value) for name, value in socket.scope["headers"] if name != b"authorization"]
-    sent = [(b"authorization", value.encode() if isinstance(value, str) else b"") for value in given]
+    sent = [(b"authorization", value.encode() if isinstance(value, str) else b"no string") for value in given]
     return HTTPConnection({**socket.scope, "headers": [*headers, *sent]})

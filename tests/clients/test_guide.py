@@ -16,7 +16,7 @@ import pytest
 
 from tests.clients import page
 from tests.clients.programs import HERE, run
-from tests.processes import Server
+from tests.processes import Server, tandem
 
 APP = HERE / "guide" / "__generated__"
 GENERATOR = HERE / "python" / ".venv" / "bin" / "ariadne-codegen"
@@ -84,8 +84,9 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return tandem_client
 
 
-def test_the_example_for_python_runs(client: Any, tmp_path: Path, address: str) -> None:
-    said = run(sys.executable, "example.py", address, "any", TALENT, directory=tmp_path)
+def test_the_example_for_python_runs(client: Any, tmp_path: Path, address: str, data: Path) -> None:
+    token = tandem(data, "token", "--role", "service", "--sub", "guide").stdout.strip()
+    said = run(sys.executable, "example.py", address, token, TALENT, directory=tmp_path)
     assert re.fullmatch(r"1 job-\d+ .+\n1 event recorded\n", said)
 
 
