@@ -17,7 +17,7 @@ from gateway.wiring import open_stores
 from recommender.documents import Kind
 from recommender.filters import JobFilter, TalentFilter
 from recommender.query import ListQuery, Mode, RankedPage
-from tests.gateway.test_serve import write_market
+from tests.gateway.test_serve import trained_market
 from tests.processes import tandem
 
 PATIENT = {"catalogue_timeout_ms": 5_000, "events_timeout_ms": 5_000, "deadline_ms": 30_000}
@@ -29,13 +29,7 @@ def nothing_shown(_what: str, _done: int, _total: int) -> None:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory with the little market and a model of it."""
-    folder = tmp_path_factory.mktemp("backup")
-    write_market(folder)
-    files = [f"--{name}={folder / name}.csv" for name in ("talents", "jobs", "events")]
-    assert tandem(folder / "data", "import", *files).returncode == 0
-    assert tandem(folder / "data", "train", "--no-evaluate").returncode == 0
-    return folder / "data"
+    return trained_market(tmp_path_factory.mktemp("backup"), "--no-evaluate")
 
 
 async def answers(data: Path) -> list[Any]:

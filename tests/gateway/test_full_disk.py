@@ -17,9 +17,9 @@ from gateway.adapters.sqlite.events import SqliteEventLog
 from gateway.resilience.serving_log import UnfailingServingLog
 from recommender.errors import UnavailableError
 from recommender.ports import ServedList
-from tests.gateway.test_serve import QUERY, write_market
+from tests.gateway.test_serve import QUERY, trained_market
 from tests.gateway.test_workers import RECORD
-from tests.processes import Server, tandem
+from tests.processes import Server
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
@@ -28,12 +28,7 @@ UPSERT = "mutation($jobs: [JobInput!]!) { upsertJobs(input: { jobs: $jobs }) { u
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("full")
-    write_market(folder)
-    files = [f"--{name}={folder / name}.csv" for name in ("talents", "jobs", "events")]
-    assert tandem(folder / "data", "import", *files).returncode == 0
-    assert tandem(folder / "data", "train", "--no-evaluate").returncode == 0
-    return folder / "data"
+    return trained_market(tmp_path_factory.mktemp("full"), "--no-evaluate")
 
 
 @contextmanager

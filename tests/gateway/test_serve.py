@@ -37,18 +37,21 @@ def write_market(folder: Path) -> None:
     )
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory with the little market and a model of it, made by the commands."""
-    folder = tmp_path_factory.mktemp("market")
+def trained_market(folder: Path, *options: str) -> Path:
+    """A data directory with the little market and a model of it, made by the commands. options: of `tandem train`."""
     write_market(folder)
     data = folder / "data"
     files = [f"--{name}={folder / name}.csv" for name in ("talents", "jobs", "events")]
     imported = tandem(data, "import", *files)
     assert imported.returncode == 0, imported.stderr
-    learnt = tandem(data, "train")
+    learnt = tandem(data, "train", *options)
     assert learnt.returncode == 0, learnt.stderr
     return data
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained_market(tmp_path_factory.mktemp("market"))
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.gateway.test_serve import QUERY, ask, write_market
-from tests.processes import Server, tandem
+from tests.gateway.test_serve import QUERY, ask, trained_market
+from tests.processes import Server
 
 CLIENTS = 100  # of each kind
 CLOSED_WITHIN = 10.0  # seconds, of which eight are granted
@@ -23,13 +23,7 @@ HEAD = b"POST /graphql HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory with the little market and a model of it."""
-    folder = tmp_path_factory.mktemp("slow")
-    write_market(folder)
-    files = [f"--{name}={folder / name}.csv" for name in ("talents", "jobs", "events")]
-    assert tandem(folder / "data", "import", *files).returncode == 0
-    assert tandem(folder / "data", "train", "--no-evaluate").returncode == 0
-    return folder / "data"
+    return trained_market(tmp_path_factory.mktemp("slow"), "--no-evaluate")
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 from tests.gateway.hostile_bodies import BODIES, answers, ask_once_each, resident_bytes
-from tests.gateway.test_serve import QUERY, one_line, write_market
+from tests.gateway.test_serve import QUERY, one_line, trained_market, write_market
 from tests.processes import Server, tandem
 
 SOON = 40.0  # seconds; a process begins within two on a machine that is idle
@@ -28,13 +28,7 @@ RECORD = "mutation($e: [EventInput!]!) { recordEvents(input: { events: $e }) { a
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory with the little market and a model of it."""
-    folder = tmp_path_factory.mktemp("workers")
-    write_market(folder)
-    files = [f"--{name}={folder / name}.csv" for name in ("talents", "jobs", "events")]
-    assert tandem(folder / "data", "import", *files).returncode == 0
-    assert tandem(folder / "data", "train", "--no-evaluate").returncode == 0
-    return folder / "data"
+    return trained_market(tmp_path_factory.mktemp("workers"), "--no-evaluate")
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +44,20 @@ def worker_of(client: httpx.Client, url: str) -> int:
 
 
 def workers_at(url: str) -> set[int]:
-    """Those who take connections now, seen by asking anew for a while."""
+    """Those who take connections now, seen by asking anew for a while.
+
+    Processes share one socket and the first to wake takes the connection: a busy one may not be
+    among them, so who needs both asks for `both_at`."""
     seen = set()
     for _ in range(12):
         with httpx.Client() as client:
             seen.add(worker_of(client, url))
     return seen
+
+
+def both_at(url: str) -> set[int]:
+    """The two that take connections."""
+    return within(SOON, lambda: len(now := workers_at(url)) == 2 and now)  # type: ignore[no-any-return]
 
 
 def within(seconds: float, found: Callable[[], Any]) -> Any:
@@ -166,7 +168,7 @@ class Load:
 
 
 def test_new_processes_and_a_new_model_cost_no_request(server: Server, data: Path) -> None:
-    before = workers_at(server.url)
+    before = both_at(server.url)
     with Load(server.url) as load:
         server.process.send_signal(signal.SIGHUP)
         within(SOON, lambda: len(now := workers_at(server.url)) == 2 and not now & before)
@@ -181,14 +183,14 @@ def children_of(pid: int) -> set[int]:
 
 
 def test_a_process_that_is_killed_is_replaced_by_one_that_has_been_waiting(server: Server) -> None:
-    before = workers_at(server.url)
+    before = both_at(server.url)
     killed = min(before)
     # The third beside the two; another is Python's own, which looks after what processes share.
     waiting = within(SOON, lambda: len(found := children_of(server.process.pid) - before) == 2 and found)
     os.kill(killed, signal.SIGKILL)
     with httpx.Client(timeout=SOON) as client:  # the other one goes on
         assert asked(client, server.url, QUERY, {"id": "t1"})["talent"]
-    after = within(SOON, lambda: (now := workers_at(server.url)) and len(now) == 2 and now)
+    after = both_at(server.url)
     assert len(after & before) == 1
     assert killed not in after
     assert after - before < waiting
@@ -196,7 +198,7 @@ def test_a_process_that_is_killed_is_replaced_by_one_that_has_been_waiting(serve
 
 def test_a_process_that_is_left_by_its_supervisor_ends(data: Path) -> None:
     started = Server(data, TANDEM_AUTH="open", TANDEM_WORKERS="2")
-    workers = workers_at(started.url) | children_of(started.process.pid)
+    workers = both_at(started.url) | children_of(started.process.pid)
     started.kill()
     within(SOON, lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
 
