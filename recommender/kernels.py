@@ -346,25 +346,13 @@ def _add_sparse(ordinals, start, stop, sparse, added, place, until, values, erro
 
 
 @compiled()
-def _add_up(
-    ordinals,
-    start,
-    stop,
-    tables,
-    vectors,
-    queries,
-    steps,
-    offs,
-    bias,
-    ends,
-    sparse,
-    added,
-    places,
-    rows,
-    values,
-    errors,
-):
-    """Fill the sum of all terms for each ordinal from start to stop, exactly where there are no queries."""
+def _add_up(ordinals, start, stop, sums, coarse, places, rows, values, errors):
+    """Fill the sum of all terms for each ordinal from start to stop, exactly where there are no queries.
+
+    sums: the parts of a score as scoring.sums gives them. coarse: what `_quantised` makes of their vectors.
+    """
+    tables, vectors, bias, ends, sparse, added = sums
+    queries, steps, offs = coarse
     count, exactly = stop - start, len(queries) == 0
     for i in range(count):
         values[i] = 0.0
@@ -397,7 +385,7 @@ def _add_up(
 
 @compiled()
 def _quantised(tables, vectors):
-    """Codes of the vectors, side by side; the step and error of each table's; what every error is increased by."""
+    """Codes of the vectors, side by side, and the step and error of each table's; what every error is increased by."""
     count, begin, floor = len(tables) - 1, 0, 0.0
     queries, steps, offs = np.empty(max(len(vectors), 1), np.int16), np.empty(count), np.empty(count)
     for t in range(count):
@@ -409,7 +397,7 @@ def _quantised(tables, vectors):
         )
         floor += least
         begin += width
-    return queries, steps, offs, floor
+    return (queries, steps, offs), floor
 
 
 @compiled()
@@ -422,95 +410,44 @@ def _first_places(ends):
 
 
 @compiled()
-def rough_scores(ordinals, tables, vectors, bias, ends, sparse, added, values, errors):
+def rough_scores(ordinals, sums, values, errors):
     """Fill the rough score of every candidate, and how far off each may be."""
-    queries, steps, offs, floor = _quantised(tables, vectors)
-    rows, places = np.empty(CHUNK, np.int32), _first_places(ends)
+    coarse, floor = _quantised(sums[0], sums[1])
+    rows, places = np.empty(CHUNK, np.int32), _first_places(sums[3])
     for start in range(0, len(ordinals), CHUNK):
         stop = min(start + CHUNK, len(ordinals))
-        _add_up(
-            ordinals,
-            start,
-            stop,
-            tables,
-            vectors,
-            queries,
-            steps,
-            offs,
-            bias,
-            ends,
-            sparse,
-            added,
-            places,
-            rows,
-            values[start:stop],
-            errors[start:stop],
-        )
+        _add_up(ordinals, start, stop, sums, coarse, places, rows, values[start:stop], errors[start:stop])
         for i in range(start, stop):
             errors[i] += floor
 
 
 @compiled()
-def exact_scores(ordinals, tables, vectors, bias, ends, sparse, added):
+def exact_scores(ordinals, sums):
     """The score of every candidate, to the last bit that of scoring.score."""
-    nothing, none = np.empty(0, np.int16), np.empty(0)
-    rows, places = np.empty(CHUNK, np.int32), _first_places(ends)
+    nothing = np.empty(0, np.int16), np.empty(0), np.empty(0)
+    rows, places = np.empty(CHUNK, np.int32), _first_places(sums[3])
     values, errors = np.empty(len(ordinals)), np.empty(CHUNK)
     for start in range(0, len(ordinals), CHUNK):
         stop = min(start + CHUNK, len(ordinals))
-        _add_up(
-            ordinals,
-            start,
-            stop,
-            tables,
-            vectors,
-            nothing,
-            none,
-            none,
-            bias,
-            ends,
-            sparse,
-            added,
-            places,
-            rows,
-            values[start:stop],
-            errors,
-        )
+        _add_up(ordinals, start, stop, sums, nothing, places, rows, values[start:stop], errors)
     return values
 
 
 @compiled()
-def nominate(ordinals, tables, vectors, bias, ends, sparse, added, k, after):
+def nominate(ordinals, sums, k, after):
     """Ascending, the candidates that may be among the best k behind a score of `after`.
 
     See retrieval.best for the argument.
     """
-    queries, steps, offs, floor = _quantised(tables, vectors)
-    rows, sparse_places = np.empty(CHUNK, np.int32), _first_places(ends)
+    coarse, floor = _quantised(sums[0], sums[1])
+    rows, sparse_places = np.empty(CHUNK, np.int32), _first_places(sums[3])
     values, errors = np.empty(CHUNK), np.empty(CHUNK)
     size, room = 0, max(FEWEST_KEPT, 4 * k) + CHUNK
     places, highs, lows = np.empty(room, np.int64), np.empty(room), np.empty(room)
     least = -np.inf
     for start in range(0, len(ordinals), CHUNK):
         stop = min(start + CHUNK, len(ordinals))
-        _add_up(
-            ordinals,
-            start,
-            stop,
-            tables,
-            vectors,
-            queries,
-            steps,
-            offs,
-            bias,
-            ends,
-            sparse,
-            added,
-            sparse_places,
-            rows,
-            values,
-            errors,
-        )
+        _add_up(ordinals, start, stop, sums, coarse, sparse_places, rows, values, errors)
         if size + CHUNK > room:
             least = max(least, _bar(lows[:size], k))
             size = _thin(places, highs, lows, size, least)
@@ -530,12 +467,12 @@ def nominate(ordinals, tables, vectors, bias, ends, sparse, added, k, after):
 
 
 @compiled()
-def best(ordinals, tables, vectors, bias, ends, sparse, added, k, after, few):
+def best(ordinals, sums, k, after, few):
     """The best k candidates behind a score of `after` and their scores, in no order, and some more: ties at both ends
     among them. Up to `few` are all scored."""
     if len(ordinals) > max(few, k):
-        ordinals = nominate(ordinals, tables, vectors, bias, ends, sparse, added, k, after)
-    scores = exact_scores(ordinals, tables, vectors, bias, ends, sparse, added)
+        ordinals = nominate(ordinals, sums, k, after)
+    scores = exact_scores(ordinals, sums)
     if len(ordinals) <= k and after == np.inf:
         return ordinals.copy(), scores
     least = _bar(scores[scores < after] if after < np.inf else scores, k)

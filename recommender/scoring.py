@@ -107,7 +107,7 @@ def best_scored(terms: Terms, ordinals: Ordinals, k: int, after: float | None = 
     ascend."""
     _held, parts = sums(terms)
     behind = np.inf if after is None else after
-    found: tuple[Ordinals, Scores] = kernels.best(fixed(ordinals), *parts, k, behind, FEW)
+    found: tuple[Ordinals, Scores] = kernels.best(fixed(ordinals), parts, k, behind, FEW)
     return found
 
 
@@ -120,7 +120,7 @@ def approximate(terms: Terms, ordinals: Ordinals) -> tuple[Scores, Scores]:
     """
     _held, parts = sums(terms)
     values, errors = np.empty(len(ordinals)), np.empty(len(ordinals))
-    kernels.rough_scores(fixed(ordinals), *parts, values, errors)
+    kernels.rough_scores(fixed(ordinals), parts, values, errors)
     return values, errors
 
 
@@ -137,7 +137,7 @@ def sums(terms: Terms) -> tuple[list[Table], tuple[npt.NDArray[np.generic], ...]
             continue
         if len(term.vector) != side.factors.shape[1]:
             raise ValueError(f"a vector of {len(term.vector)} for rows of {side.factors.shape[1]}")
-        held.append(side.table if term.scale is None else _scaled_table(term, side))
+        held.append(_table(term, side))
         vectors.append(term.vector)
     held.append(terms.side.table)
     tables = np.frombuffer(b"".join([table.record for table in held]), kernels.TABLE)
@@ -158,7 +158,7 @@ def sums(terms: Terms) -> tuple[list[Table], tuple[npt.NDArray[np.generic], ...]
     return held, (tables, together, bias, ends, ordinals, values)
 
 
-def _scaled_table(term: Dense, side: Side) -> Table:
+def _table(term: Dense, side: Side) -> Table:
     if term.scale is None:
         return side.table
     if len(term.scale) != len(side.ordinals):

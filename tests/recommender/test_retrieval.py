@@ -195,9 +195,9 @@ def test_a_large_catalogue_is_not_scored_exactly_as_a_whole(share: float) -> Non
     terms = Terms(side, dense=(Dense("d", rng.standard_normal(64)),))
     candidates = side.ordinals[rng.random(40_000) < share]
     _held, parts = sums(terms)
-    nominees = kernels.nominate(fixed(candidates), *parts, 100, np.inf)
+    nominees = kernels.nominate(fixed(candidates), parts, 100, np.inf)
     assert 100 <= len(nominees) <= 200
-    nominees = kernels.nominate(fixed(candidates), *parts, 100, 0.0)
+    nominees = kernels.nominate(fixed(candidates), parts, 100, 0.0)
     # Most scores are near 0: what lies closer to it than the coarse rows tell apart is scored.
     assert 100 <= np.count_nonzero(score(terms, nominees) < 0.0) <= len(nominees) <= 4_000
 
