@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from gateway.adapters.disk import sync_directory, write_through
+from gateway.adapters.disk import sync, write_through
+from gateway.version import version
 from recommender.errors import TandemError
 
 if TYPE_CHECKING:
@@ -87,12 +86,12 @@ def back_up(settings: Settings, out: Path, show: Show, made_at_ms: int) -> int:
             str(path.relative_to(unfinished)): {"bytes": path.stat().st_size, "sha256": _digest(path)}
             for path in _shown(sorted(_files(unfinished)), "Checking", show)
         }
-        described = {"format": FORMAT, "version": _version(), "made_at_ms": made_at_ms, "files": files}
+        described = {"format": FORMAT, "version": version(), "made_at_ms": made_at_ms, "files": files}
         write_through(unfinished / MANIFEST, (json.dumps(described, indent=2) + "\n").encode())
         if out.exists():
             out.rmdir()
         unfinished.rename(out)
-        sync_directory(out.parent)
+        sync(out.parent)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
@@ -128,7 +127,7 @@ def restore(settings: Settings, source: Path, show: Show) -> int:
         if part.place.is_dir():
             part.place.rmdir()
         begun.rename(part.place)
-        sync_directory(part.place.parent)
+        sync(part.place.parent)
     return sum(file["bytes"] for file in files.values())
 
 
@@ -174,7 +173,7 @@ def _copy_files(source: Path, target: Path, title: str, show: Show) -> None:
     """A file, or a directory without what begins with a dot: locks, and what is being written."""
     if source.is_file():
         shutil.copyfile(source, target)
-        _sync(target)
+        sync(target)
         return
     target.mkdir()
     # Pointers first: what they name is published before them, so that it is there when its turn comes.
@@ -182,7 +181,7 @@ def _copy_files(source: Path, target: Path, title: str, show: Show) -> None:
         copy = target / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
-        _sync(copy)
+        sync(copy)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -200,24 +199,9 @@ def _shown(things: list[Any], title: str, show: Show) -> Iterator[Any]:
     show(title, len(things), len(things))
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _digest(path: Path) -> str:
     found = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             found.update(chunk)
     return found.hexdigest()
-
-
-def _version() -> str:
-    try:
-        return metadata.version("tandem")
-    except metadata.PackageNotFoundError:
-        return "source"

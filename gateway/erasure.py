@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from gateway.adapters.disk import replace_through
 from recommender.documents import Kind
 from recommender.errors import UnavailableError
 from recommender.ports import Cache, CatalogueWriter, EventLog, SubjectKey
@@ -90,10 +89,5 @@ def _without_rejects(path: Path, own_id: str) -> int:
     lines = path.read_text().splitlines(keepends=True)
     left = [line for line in lines if not any(one in line for one in spelt)]
     if len(left) < len(lines):
-        draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-        with draft.open("w") as file:
-            file.writelines(left)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        replace_through(path, "".join(left).encode())
     return len(lines) - len(left)

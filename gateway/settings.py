@@ -106,15 +106,22 @@ def _quoting(url: str) -> str:
     return "; in a user or password write @ : / ? # % as %40 %3A %2F %3F %23 %25" if "@" in url else ""
 
 
+def _web_parts(url: str, form: str) -> SplitResult:
+    """The parts of a URL whose host and port can be read."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise _wrong(f"a URL such as {form} ({error})") from error
+    return parts
+
+
 def _check_jwks_url(url: str | None) -> str | None:
     """Keys that somebody on the way could replace open every door, so they come by TLS or from this machine."""
     if url is None:
         return None
-    try:
-        parts = urlsplit(url)
-        place, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise _wrong(f"a URL such as https://id.example.com/keys.json ({error})") from error
+    parts = _web_parts(url, "https://id.example.com/keys.json")
+    place = parts.hostname
     if parts.scheme == "file" and not parts.netloc and parts.path.strip("/") and not parts.query and not parts.fragment:
         return url
     if place and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(place))):
@@ -125,12 +132,8 @@ def _check_jwks_url(url: str | None) -> str | None:
 def _check_otlp_url(url: str | None) -> str | None:
     if url is None:
         return None
-    try:
-        parts = urlsplit(url)
-        place, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise _wrong(f"a URL such as http://collector:4318 ({error})") from error
-    if parts.scheme not in ("http", "https") or not place or parts.query or parts.fragment:
+    parts = _web_parts(url, "http://collector:4318")
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise _wrong("a URL such as http://collector:4318")
     return url
 
@@ -518,6 +521,11 @@ class Settings(BaseSettings):
     def serving_log_path(self) -> Path:
         """The SQLite file of the serving log."""
         return self.data_dir / "serving.db"
+
+    @property
+    def rejects_path(self) -> Path:
+        """The file of the rows that an import refused, where it is told no other."""
+        return self.data_dir / "import-rejects.jsonl"
 
     @property
     def models_path(self) -> Path:

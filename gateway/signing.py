@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
+from gateway.adapters.disk import replace_through
 from gateway.settings import Settings, SettingsError
 
 PRIVATE_FILE: Final = "token-key.pem"
@@ -118,6 +119,4 @@ def _publish(path: Path, keys: dict[str, Any]) -> None:
     text = json.dumps(keys) + "\n"
     if path.exists() and path.read_text() == text:
         return
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-    draft.write_text(text)
-    draft.replace(path)
+    replace_through(path, text.encode())

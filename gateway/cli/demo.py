@@ -186,7 +186,7 @@ async def _import(settings: Settings, built: Built) -> Built:
                 talents=[files.talents],
                 jobs=[files.jobs],
                 events=[files.events],
-                rejects=settings.data_dir / "import-rejects.jsonl",
+                rejects=settings.rejects_path,
                 on_progress=lambda _path, read, size, _rows: tick(read, size),
                 default_currency=settings.currency,
             )

@@ -45,7 +45,7 @@ def command(
     if not (talents or jobs or events):
         raise typer.BadParameter("name at least one file: --talents, --jobs or --events")
     settings = load_settings()
-    rejects = rejects or settings.data_dir / "import-rejects.jsonl"
+    rejects = rejects or settings.rejects_path
     files = {"talents": talents or [], "jobs": jobs or [], "events": events or []}
     # Before the stores are opened, so that a wrong file name leaves no empty data directory behind.
     check_files(**files, rejects=rejects)

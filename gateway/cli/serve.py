@@ -245,9 +245,7 @@ def build_services(stores: Stores, rules: RulesFile | None = None, ports: Guarde
         rules=rules,
         compiles=stores.settings.compiled,
         public_attributes=frozenset(stores.settings.public_attributes),
-        remains=Remains(
-            stores.serving_log, stores.models, stores.cache, stores.settings.data_dir / "import-rejects.jsonl"
-        ),
+        remains=Remains(stores.serving_log, stores.models, stores.cache, stores.settings.rejects_path),
         guards=ports.guards,
     )
 

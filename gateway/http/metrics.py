@@ -8,8 +8,6 @@ import resource
 import shutil
 import time
 from contextlib import suppress
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +16,7 @@ from gateway.graphql.services import Services
 from gateway.instruments import Followed
 from gateway.resilience.breaker import State
 from gateway.rules_file import RulesFile
+from gateway.version import version
 from recommender.documents import Kind
 from recommender.errors import NoModelError, TandemError
 from recommender.model import Manifest
@@ -68,7 +67,7 @@ class Metrics:
     def look(self) -> None:
         """Bring the metrics up to what the process knows."""
         services, now_ms = self._services, self._services.clock_ms()
-        instruments.BUILD_INFO.labels(_version()).set(1)
+        instruments.BUILD_INFO.labels(version()).set(1)
         self._look_at_model(now_ms)
         self._cache.follow(services.recommender.cache_counts)
         if services.rules is not None:
@@ -126,11 +125,3 @@ def look_at_rules(rules: RulesFile, now_ms: int) -> None:
     """How many rules hold, and whether newer ones cannot be used."""
     instruments.RULES.set(sum(rule.holds_at(now_ms) for rule in rules.rules))
     instruments.RULES_REFUSED.set(int(rules.problem is not None))
-
-
-@cache
-def _version() -> str:
-    try:
-        return metadata.version("tandem")
-    except metadata.PackageNotFoundError:
-        return "source"

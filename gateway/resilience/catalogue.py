@@ -8,9 +8,9 @@ from typing import Final, Protocol
 
 from pyroaring import BitMap
 
-from gateway.resilience.guard import Guard, TooLateError
+from gateway.resilience.guard import Guard
 from gateway.resilience.loop_lag import LoopLag
-from recommender.degradation import DegradedReason, degrade
+from recommender.degradation import DegradedReason
 from recommender.documents import Changes, Document, Kind, Patch, PatchOutcome, Refused
 from recommender.errors import UnavailableError
 from recommender.filters import Filter
@@ -66,18 +66,13 @@ class GuardedCatalogue:
         for kind in Kind:
             await self._catalogue.mirror(kind)
 
-    def _degrade(self, error: UnavailableError) -> None:
-        """Note why the answer is poorer; raises the error where nobody would be told."""
-        if not degrade(DegradedReason.DEADLINE if isinstance(error, TooLateError) else self.guard.reason):
-            raise error
-
     async def mirror(self, kind: Kind) -> Mirror:
         """See Catalogue."""
         try:
             return await self.guard.read(lambda: self._catalogue.mirror(kind))
         except UnavailableError as error:
             known = self._catalogue.known_mirror(kind)
-            self._degrade(error)
+            self.guard.degrade(error)
             return known
 
     async def matching(self, kind: Kind, requests: Sequence[tuple[Filter, str | None]], as_of_ms: int) -> list[BitMap]:
@@ -85,7 +80,7 @@ class GuardedCatalogue:
         try:
             return await self.guard.read(lambda: self._catalogue.matching(kind, requests, as_of_ms))
         except UnavailableError as error:
-            self._degrade(error)
+            self.guard.degrade(error)
             return await self._catalogue.matching(kind, requests, as_of_ms, asks=False)
 
     async def facets(self, kind: Kind, requests: Sequence[FacetRequest], as_of_ms: int) -> list[list[Facet]]:
@@ -93,7 +88,7 @@ class GuardedCatalogue:
         try:
             return await self.guard.read(lambda: self._catalogue.facets(kind, requests, as_of_ms))
         except UnavailableError as error:
-            self._degrade(error)
+            self.guard.degrade(error)
             return await self._catalogue.facets(kind, requests, as_of_ms, asks=False)
 
     async def search(self, kind: Kind, requests: Sequence[SearchRequest], as_of_ms: int) -> list[SearchPage]:
@@ -101,7 +96,7 @@ class GuardedCatalogue:
         try:
             return await self.guard.read(lambda: self._catalogue.search(kind, requests, as_of_ms))
         except UnavailableError as error:
-            self._degrade(error)
+            self.guard.degrade(error)
             return await self._catalogue.search(kind, requests, as_of_ms, asks=False)
 
     async def get_many(
@@ -113,7 +108,7 @@ class GuardedCatalogue:
             found = await self.guard.read(lambda: self._catalogue.get_many(kind, ordinals, ids))
         except UnavailableError as error:
             mirror = self._catalogue.known_mirror(kind)
-            self._degrade(error)
+            self.guard.degrade(error)
             return self._known(mirror, [*ordinals, *mirror.ordinals_of(ids)])
         self._keep(kind, revision, found)
         return found

@@ -6,9 +6,9 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
-from gateway.resilience.guard import Guard, TooLateError
+from gateway.resilience.guard import Guard
 from gateway.resilience.loop_lag import LoopLag
-from recommender.degradation import DegradedReason, degrade
+from recommender.degradation import DegradedReason
 from recommender.documents import Kind
 from recommender.errors import UnavailableError
 from recommender.events import Event
@@ -37,8 +37,7 @@ class GuardedEventLog:
         try:
             found = await self.guard.read(lambda: self._log.history(subjects, until_seq, impressions=impressions))
         except UnavailableError as error:
-            if not degrade(DegradedReason.DEADLINE if isinstance(error, TooLateError) else self.guard.reason):
-                raise
+            self.guard.degrade(error)
             kept = [self._kept.get((subject, impressions), []) for subject in subjects]
             return [[event for event in events if until_seq is None or event.seq <= until_seq] for events in kept]
         if until_seq is None:

@@ -15,7 +15,7 @@ import structlog
 
 from gateway.resilience.breaker import Breaker
 from gateway.resilience.loop_lag import LoopLag
-from recommender.degradation import CURRENT, Degradation, DegradedReason
+from recommender.degradation import CURRENT, Degradation, DegradedReason, degrade
 from recommender.errors import UnavailableError
 
 Answer = TypeVar("Answer")
@@ -89,6 +89,11 @@ class Guard:
         such as of a server without memory, which can still be read."""
         self._check(CURRENT.get())
         return await ask()
+
+    def degrade(self, error: UnavailableError) -> None:
+        """Note why an answer does without this dependency; raises the error where nobody would be told."""
+        if not degrade(DegradedReason.DEADLINE if isinstance(error, TooLateError) else self.reason):
+            raise error
 
     def _check(self, current: Degradation | None) -> None:
         if not self.breaker.is_closed:

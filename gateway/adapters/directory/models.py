@@ -30,7 +30,7 @@ import numpy.typing as npt
 from safetensors import numpy as safetensors
 
 from gateway.adapters.directory.erased import ROWS, row_of, without_row
-from gateway.adapters.disk import sync_directory, write_through
+from gateway.adapters.disk import sync, write_through
 from recommender.documents import Kind
 from recommender.errors import BadInputError, ModelRefusedError, UnavailableError
 from recommender.events import Emphasis
@@ -254,12 +254,12 @@ class DirectoryModelStore:
             write_through(temporary / ARRAYS, data)
             write_through(temporary / MANIFEST, _encoded(_described(model.manifest, arrays, data)))
             temporary.chmod(0o755)  # mkdtemp gives it to its owner alone; another user may serve
-            sync_directory(temporary)
+            sync(temporary)
             temporary.rename(self.path / model.manifest.version)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
-        sync_directory(self.path)
+        sync(self.path)
 
     def _replace(self, name: str, text: str) -> None:
         descriptor, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=self.path)
@@ -271,7 +271,7 @@ class DirectoryModelStore:
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
-        sync_directory(self.path)
+        sync(self.path)
 
     def _retire(self) -> None:
         """Remove versions beyond the newest `kept`, except the current one."""

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from gateway.adapters.disk import sync_directory, write_through
+from gateway.adapters.disk import sync, write_through
 from gateway.adapters.parquet.manifest import (
     MANIFEST,
     PART,
@@ -119,11 +119,11 @@ class EventArchive:
     def publish(self, manifest: Manifest) -> None:
         """Put another manifest in the place of the one that is there, and remove the files that it does not name."""
         with _failures():
-            sync_directory(self.path)
+            sync(self.path)
             temporary = self.temporary()
             write_through(temporary, encoded(manifest))
             temporary.replace(self.path / MANIFEST)
-            sync_directory(self.path)
+            sync(self.path)
             self._sweep(manifest)
 
     def temporary(self) -> Path:
