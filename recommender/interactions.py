@@ -14,7 +14,8 @@ import scipy.sparse as sp
 
 from recommender.documents import Side
 from recommender.events import AS_LISTED, RULES, Emphasis, Event, EventType
-from recommender.model import Hyperparameters
+from recommender.hidden_pairs import HiddenPairs
+from recommender.model import Hyperparameters, Ordinals
 
 DAY_MS = 86_400_000
 UNKNOWN_TIME = -(2**63)  # sorts before every known time, as Event.order does
@@ -25,6 +26,9 @@ _CODE = {event_type: code for code, event_type in enumerate(_TYPES)}
 _ACTOR_CODE = {Side.TALENT: 0, Side.CLIENT: 1}
 _WEIGHT = np.array([RULES[event_type].weight for event_type in _TYPES])
 _IS_VIEW = np.array([event_type is EventType.VIEW for event_type in _TYPES])
+_HIDES = np.array(
+    [RULES[event_type].hides_job_from_talent or RULES[event_type].hides_talent_from_job for event_type in _TYPES]
+)
 _IS_UNDO = np.array([RULES[event_type].undoes is not None for event_type in _TYPES])
 # Undo events share the group of what they undo, so that one pass over a group decides what stands.
 _GROUP = np.array([_CODE[RULES[event_type].undoes or event_type] for event_type in _TYPES], dtype=np.int64)
@@ -138,6 +142,14 @@ def standing(table: EventTable) -> npt.NDArray[np.intp]:
     after_undo = places > np.repeat(last_undo, np.diff(np.r_[starts, len(order)]))
     standing_rows: npt.NDArray[np.intp] = order[after_undo & ~undo]
     return standing_rows
+
+
+def hidden_pairs(table: EventTable, talent_ordinals: Ordinals, job_ordinals: Ordinals) -> HiddenPairs:
+    """What is in force of the events that keep a pair out of a list, by the ordinals of the table's ids."""
+    rows = standing(table)
+    rows = rows[_HIDES[table.kind[rows].astype(np.intp)]]
+    what = (table.kind[rows] * len(_ACTOR_CODE) + table.actor[rows]).astype(np.uint8)
+    return HiddenPairs.of(talent_ordinals[table.talent[rows]], job_ordinals[table.job[rows]], what)
 
 
 def event_weights(

@@ -14,12 +14,13 @@ from recommender.coarse import Coarse, Codes, Scales, coarse_from_factors, measu
 from recommender.documents import Kind
 from recommender.events import AS_LISTED, Emphasis
 from recommender.features import FeatureSpace
+from recommender.hidden_pairs import HiddenPairs
 from recommender.tables import Table, table_of
 
 Factors = npt.NDArray[np.float32]
 Ordinals = npt.NDArray[np.uint32]
 
-SCHEMA = 4  # of the stored format; raise it when the meaning or the set of arrays changes
+SCHEMA = 5  # of the stored format; raise it when the meaning or the set of arrays changes
 GRAM_ROWS = 65_536  # that are made float64 at once
 
 
@@ -276,12 +277,14 @@ class Model:
     A talent's stored row equals a full solve of its whole history against the job factors, and so equals its fold-in
     as long as nothing new happened.
     clients: the clients' interest; then talents and jobs are the talents' own. None: they are learnt from everything.
+    hidden: the pairs that events in force keep out of lists, of everything up to the watermark.
     """
 
     manifest: Manifest
     talents: Side
     jobs: Side
     clients: ClientsInterest | None = None
+    hidden: HiddenPairs = field(default_factory=HiddenPairs.none)
 
     def side(self, kind: Kind) -> Side:
         """The rows of one kind, of the talents' interest or the only one."""

@@ -295,15 +295,39 @@ def lent_to_subjects(drafts: Sequence[Draft]) -> npt.NDArray[np.float64] | None:
     return lent_to(loaded.side(kind).side, loaded.side(kind).newcomers, ordinals, [draft.said for draft in drafts])
 
 
-def trained_interest(draft: Draft, subjects: Mirror) -> Interest | None:
+def trained_interest(draft: Draft, subject: int) -> Interest | None:
     """What the model learnt of the subject, without knowing from what; None where that is nothing."""
     query = draft.query
     side = draft.loaded.model.own(query.item_kind).side(query.subject_kind)
-    ordinal = subjects.ordinals_of([query.subject_id or ""])[0]
-    row = -1 if ordinal is None else int(side.rows(np.array([ordinal], dtype=np.uint32))[0])
+    row = int(side.rows(np.array([subject], dtype=np.uint32))[0])
     if row < 0 or not side.factors[row].any():
         return None
     return Interest(np.empty(0, np.int32), np.empty(0), side.factors[row].astype(np.float64))
+
+
+def is_unread(draft: Draft, subject: int) -> bool:
+    """Whether the history lacks what the model was learnt from. subject: the ordinal of its subject."""
+    model, query = draft.loaded.model, draft.query
+    if any(event.seq <= model.manifest.watermark for event in draft.history):
+        return False
+    side = model.own(query.item_kind).side(query.subject_kind)
+    row = side.rows(np.array([subject], dtype=np.uint32))[0]
+    return not draft.history or (row >= 0 and (side.learnt is None or bool(side.learnt[row])))
+
+
+def hidden_then(draft: Draft, subject: int) -> list[Event]:
+    """What kept items out of the subject's lists when the model was learnt, as events before all others."""
+    kind = draft.query.subject_kind
+    found = list(draft.loaded.model.hidden.of_subject(kind, subject))
+    known = draft.mirror.alive()
+    others = [(other, what, actor) for other, what, actor in found if other in known]
+    names = draft.mirror.ids_of([other for other, _, _ in others])
+    own = draft.query.subject_id or ""
+    pairs = [(own, name) if kind is Kind.TALENT else (name, own) for name in names]
+    return [
+        Event(event_id="", actor=actor, type=what, talent_id=talent, job_id=job)
+        for (talent, job), (_, what, actor) in zip(pairs, others, strict=True)
+    ]
 
 
 def own_row(draft: Draft) -> Interest:

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 from pyroaring import FrozenBitMap
 
-from recommender.caching import Caching, Turn
+from recommender.caching import Caching, Turn, Unmade
 from recommender.content import as_document, traits_from
 from recommender.degradation import DegradedReason, degrade, degraded
 from recommender.documents import Document, Kind, Side
@@ -79,6 +79,8 @@ from recommender.ranking import (
     content_snapshot,
     cut_page,
     hidden_ids,
+    hidden_then,
+    is_unread,
     lent_to_subjects,
     nominee_request,
     own_row,
@@ -299,11 +301,17 @@ class Recommender:
         return drafts
 
     async def _recollect(self, drafts: Sequence[Draft]) -> None:
-        """The interest that the model was trained to, of the subjects whose history nobody knows now."""
+        """What the model was learnt from, of the subjects whose history nobody knows now: their interest as it was
+        trained, and what kept items out of their lists then."""
         for draft in drafts:
             query = draft.query
-            if query.mode is Mode.RECOMMENDED and query.subject_id is not None and not draft.history:
-                draft.trained = trained_interest(draft, await self._catalogue.mirror(query.subject_kind))
+            if query.mode is not Mode.RECOMMENDED or query.subject_id is None:
+                continue
+            subjects = await self._catalogue.mirror(query.subject_kind)
+            subject = subjects.ordinals_of([query.subject_id])[0]
+            if subject is not None and is_unread(draft, subject):
+                draft.trained = trained_interest(draft, subject)
+                draft.history = [*hidden_then(draft, subject), *draft.history]
 
     async def _meet(self, drafts: Sequence[Draft]) -> None:
         """Take in the items that came after the models. A list that is paged goes on with those of its beginning."""
@@ -326,6 +334,8 @@ class Recommender:
         """
         caching, new = self._caching, [draft for draft in drafts if draft.snapshot is None]
         if caching is None or not turns or not new or any(draft.trained is not None for draft in new):
+            if caching is not None and not turns:
+                caching.counts["lists", "alone"] += len(new)
             await self._begin(new)
             await self._choose(drafts)
             await self._nominate(drafts)
@@ -354,12 +364,13 @@ class Recommender:
             await self._nominate(ready)
             await self._keep(caching, [draft for draft in new if draft.leads])
             theirs = [draft for draft in new if draft.waits]
-            await self._take(theirs, await caching.wait([draft.known_turn for draft in theirs]))
-        except BaseException:
-            caching.abandon(held)
+            others = await caching.wait([draft.known_turn for draft in theirs])
+            await self._take(theirs, others)
+        except BaseException as error:
+            caching.abandon(held, error)
             raise
         if theirs:
-            await self._prepare(theirs, turns - 1)
+            await self._prepare(theirs, turns if Unmade.LEFT in others else turns - 1)
 
     async def _begin_or_take(
         self, caching: Caching, drafts: Sequence[Draft], found: Sequence[CachedList | Turn], held: list[Turn]
@@ -378,12 +389,12 @@ class Recommender:
             held.append(turn)
         await self._solve([draft for draft in stale if draft.leads])  # they are described already
 
-    async def _take(self, drafts: Sequence[Draft], lists: Sequence[CachedList | None]) -> None:
+    async def _take(self, drafts: Sequence[Draft], lists: Sequence[CachedList | Unmade]) -> None:
         """Go on with what was kept where it still holds: without a vector, when what it rests on is as it was."""
         kept = [
             (draft, found)
             for draft, found in zip(drafts, lists, strict=True)
-            if found is not None and all(map(degrade, found.degraded))
+            if isinstance(found, CachedList) and all(map(degrade, found.degraded))
         ]
         await self._describe([draft for draft, found in kept if found.basis])
         for draft, found in kept:

@@ -23,7 +23,7 @@ from recommender.documents import Side as Actor
 from recommender.evaluation import Trial, build_trial
 from recommender.events import EventType
 from recommender.features import DescribedItems
-from recommender.interactions import EventTable, affinity
+from recommender.interactions import EventTable, affinity, hidden_pairs
 from recommender.interest import MUTUAL_WEIGHT
 from recommender.model import ClientsInterest, Factors, Fit, Manifest, Model, Ordinals, Side
 from recommender.recipe import SEED, Recipe, brought_over, default_recipe
@@ -371,8 +371,10 @@ def train_both_sides(
     ordinals = {Kind.TALENT: talent_ordinals, Kind.JOB: job_ordinals}
     content = None if described is None else {kind: described[kind].at(of) for kind, of in ordinals.items()}
     sides = calibrate(table, recipe, content=content, seed=seed)
+    hidden = hidden_pairs(table, talent_ordinals, job_ordinals)
     if sides is None:
-        return learnt(table, recipe, None if earlier is None or earlier.clients is not None else earlier.first)
+        only = learnt(table, recipe, None if earlier is None or earlier.clients is not None else earlier.first)
+        return replace(only, hidden=hidden)
     of_clients = of_actor(table, Actor.CLIENT)
     of_each = (None, None) if earlier is None or earlier.clients is None else (earlier.first, earlier.of_clients)
     model = learnt(of_actor(table, Actor.TALENT), sides.recipes[Actor.TALENT], of_each[0])
@@ -409,6 +411,7 @@ def train_both_sides(
             ),
         ),
         clients=ClientsInterest(clients.talents, clients.jobs, *suited),
+        hidden=hidden,
     )
 
 

@@ -259,6 +259,10 @@ def _tasks(stores: Stores, ports: Guarded, services: Services) -> list[Callable[
     ]
     if services.guards.admission is not None:
         running.append(services.guards.admission.follow)
+    from gateway.resilience.event_log import GuardedEventLog
+
+    if isinstance(ports.events, GuardedEventLog):
+        running.append(partial(ports.events.follow, recommender.model.manifest.watermark))
     if services.rules is not None:
         from gateway.rules_file import follow_rules
 

@@ -24,6 +24,7 @@ from recommender.documents import Kind
 from recommender.errors import BadInputError, ModelRefusedError, UnavailableError
 from recommender.events import Emphasis
 from recommender.features import FeatureSpace
+from recommender.hidden_pairs import HiddenPairs
 from recommender.model import ClientsInterest, Descriptions, Hyperparameters, Manifest, Model, Neighbours, Side
 from tests.factories import NOW_MS
 
@@ -112,6 +113,8 @@ def assert_same(found: Model, expected: Model) -> None:
         )
         assert list(ours.descriptions.space.names) == list(theirs.descriptions.space.names)
         np.testing.assert_array_equal(ours.descriptions.space.weights, theirs.descriptions.space.weights)
+    for name in ("talents", "jobs", "what", "by_job"):
+        np.testing.assert_array_equal(getattr(found.hidden, name), getattr(expected.hidden, name))
 
 
 def test_an_empty_store_says_so(store: DirectoryModelStore, path: Path) -> None:
@@ -239,6 +242,37 @@ def test_a_model_from_before_coarse_rows_gets_them_when_it_is_loaded(store: Dire
 def test_a_model_from_before_content_is_read_without_any(store: DirectoryModelStore) -> None:
     store.publish(model(schema=2))
     assert_same(store.load("v1"), model(schema=2))
+
+
+def hidden() -> HiddenPairs:
+    """Talents 3 and 6 with jobs 3, 9 and 6."""
+    pairs = (np.array(one, np.uint32) for one in ([6, 3, 3], [6, 9, 3]))
+    return HiddenPairs.of(*pairs, np.array([4, 12, 13], np.uint8))
+
+
+def test_pairs_that_are_kept_apart_come_back_and_go_with_who_is_erased(store: DirectoryModelStore) -> None:
+    store.publish(replace(model(), hidden=hidden()))
+    assert_same(store.load("v1"), replace(model(), hidden=hidden()))
+    assert store.erase(Kind.TALENT, 3, "t3") == 1
+    assert store.load("v1").hidden.jobs.tolist() == [6]
+    store.publish(model("v2", schema=4))
+    assert len(store.load("v2").hidden) == 0
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"talents": np.array([6, 3, 3], np.uint32)},
+        {"jobs": np.array([6, 3], np.uint32)},
+        {"what": np.array([4, 12, 32], np.uint8)},
+        {"by_job": np.array([0, 1, 3], np.int32)},
+        {"by_job": np.array([1, 2, 0], np.int32)},
+        {"by_job": np.array([0, 2, 1])},
+    ],
+)
+def test_pairs_that_could_not_be_looked_up_are_refused(store: DirectoryModelStore, bad: dict[str, Any]) -> None:
+    with pytest.raises(ModelRefusedError, match="hidden"):
+        store.publish(replace(model(), hidden=replace(hidden(), **bad)))
 
 
 BAD_DESCRIPTIONS: dict[str, Any] = {
@@ -418,7 +452,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "manifest no object": (_write(MANIFEST, b"[]"), r"its manifest\.json is torn or altered"),
     "manifest bottomless": (_write(MANIFEST, b"[" * 100_000), r"its manifest\.json is torn or altered"),
     "manifest gone": (lambda folder: (folder / MANIFEST).unlink(), r"its manifest\.json is missing"),
-    "other schema": (_edit(schema=5), "it has schema 5 and this version reads schema 4"),
+    "other schema": (_edit(schema=6), "it has schema 6 and this version reads schema 5"),
     "watermark changed": (_edit(watermark=9), r"its manifest\.json was altered \(checksum\)"),
     "checksum removed": (_edit(sha256=None), r"its manifest\.json was altered \(checksum\)"),
 }

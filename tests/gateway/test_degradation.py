@@ -17,6 +17,7 @@ import pytest
 
 from gateway.adapters.redis.io_thread import IoThread
 from gateway.cli.serve import build_services
+from gateway.graphql.services import Services
 from gateway.http.app import build_app
 from gateway.http.auth import build_access
 from gateway.resilience.breaker import IN_A_ROW, Breaker
@@ -27,6 +28,8 @@ from gateway.wiring import Guarded, Stores, guarded, open_stores
 from recommender.degradation import DegradedReason
 from recommender.documents import Kind
 from recommender.errors import UnavailableError
+from recommender.events import EventType
+from tests.factories import event
 from tests.faults import HANG, REFUSE, RESET, SLOW, TORN, Fault, FaultProxy, faulty, http_answer
 from tests.production.stack import SERVICE_TOKEN, Stack, running_stack
 
@@ -37,6 +40,9 @@ JOBS = """query ($id: ID!, $first: Int, $filter: JobFilter, $text: String) {
       nodes { jobId title skills country level status client { clientId } }
     }
   }
+}"""
+JOB_TALENTS = """query ($id: ID!) {
+  job(jobId: $id) { recommendedTalents(first: 60) { degradedReasons nodes { talentId } } }
 }"""
 RECORD = """mutation ($events: [EventInput!]!) {
   recordEvents(input: { events: $events }) { acceptedCount userErrors { code } }
@@ -71,6 +77,7 @@ class World:
     stack: Stack
     stores: Stores
     ports: Guarded
+    services: Services
     client: httpx.AsyncClient
     catalogue: FaultProxy
     events: FaultProxy
@@ -138,7 +145,7 @@ async def world(stack: Stack, tmp_path: Any) -> AsyncIterator[World]:
         headers = {"Authorization": f"Bearer {SERVICE_TOKEN}"}
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers) as client:
-            found = World(stack, stores, ports, client, catalogue, events, cache)
+            found = World(stack, stores, ports, services, client, catalogue, events, cache)
             while True:
                 try:
                     await asyncio.gather(*(stores.catalogue.mirror(kind) for kind in Kind))
@@ -215,6 +222,43 @@ async def test_without_the_event_log_lists_rest_on_what_was_known_last(world: Wo
     assert not world.ports.events.guard.breaker.is_closed
     world.events.heal()
     assert await world.well_again() < 3
+
+
+async def test_without_the_event_log_nobody_is_shown_again_what_is_behind_them(world: World) -> None:
+    """Whose history this process never read: what the model's training found, then what was recorded since."""
+
+    async def all_jobs(talent: str) -> tuple[set[str], list[str]]:
+        jobs, reasons = await world.jobs(talent, first=40)
+        return {job["jobId"] for job in jobs}, reasons
+
+    number = 40
+    talent, applied = f"t{number}", f"j{number * 7 % 40 + 1}"
+    other, lifted = "t41", f"j{41 * 7 % 40 + 1}"
+    following = asyncio.create_task(world.ports.events.follow(world.services.recommender.model.manifest.watermark))
+    theirs = [  # by another gateway
+        event(EventType.DISMISS, talent, "j3", event_id="behind-dismiss"),
+        event(EventType.WITHDRAW, other, lifted, event_id="behind-withdraw"),
+    ]
+    await world.stores.events.append(theirs)
+    last = (await world.stores.events.state()).last_seq
+    while world.ports.events.followed < last:  # noqa: ASYNC110 - nobody is told how far it has come
+        await asyncio.sleep(0.01)
+    own = {"eventId": "behind-own", "actor": "TALENT", "type": "DISMISS", "talentId": talent, "jobId": "j5"}
+    assert (await world.ask(RECORD, events=[own]))["data"]["recordEvents"]["acceptedCount"] == 1
+    world.events.fail(REFUSE)
+    jobs, reasons = await all_jobs(talent)
+    again, _ = await all_jobs(other)
+    candidates = await world.ask(JOB_TALENTS, id=applied)
+    following.cancel()
+    world.events.heal()
+    await world.well_again()
+    assert reasons == ["EVENT_LOG"]
+    assert jobs == (await all_jobs(talent))[0]
+    assert not jobs & {applied, "j3", "j5"}
+    assert lifted in again
+    assert again == (await all_jobs(other))[0]
+    page = candidates["data"]["job"]["recommendedTalents"]
+    assert (talent in [node["talentId"] for node in page["nodes"]], page["degradedReasons"]) == (False, ["EVENT_LOG"])
 
 
 @pytest.mark.parametrize("fault", [HANG, REFUSE, RESET, TORN], ids=["hang", "refused", "reset", "torn"])

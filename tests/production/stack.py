@@ -7,12 +7,13 @@ import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
 import httpx
+import numpy as np
 
 from gateway.adapters.directory.models import DirectoryModelStore
 from gateway.adapters.elasticsearch.catalogue import ElasticsearchCatalogue
@@ -20,6 +21,7 @@ from gateway.adapters.redis.events import RedisEventLog
 from gateway.adapters.redis.server import Timeouts
 from recommender.documents import Kind, Patch
 from recommender.events import EventType
+from recommender.interactions import hidden_pairs, table_from_events
 from tests.elasticsearch_server import new_namespace, remove
 from tests.factories import DAY_MS, NOW_MS, event
 from tests.gateway.served_market import job_patch, small_model, talent_patch
@@ -33,8 +35,9 @@ SERVICE_TOKEN = "sesame"
 class Replica:
     """One `tandem serve`. It keeps its port and its data directory when it is killed and started again."""
 
-    def __init__(self, data: Path, settings: Mapping[str, str]) -> None:
+    def __init__(self, data: Path, settings: Mapping[str, str], *, stderr: int | None = None) -> None:
         self.data = data
+        self._stderr = stderr
         self._settings = settings
         self._port = free_port()
         self._server: Server | None = None
@@ -48,7 +51,7 @@ class Replica:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        self._server = Server(self.data, port=self._port, **self._settings)
+        self._server = Server(self.data, port=self._port, stderr=self._stderr, **self._settings)
 
     def restart_with_nothing(self) -> None:
         """Stop it, delete its data directory and start it again."""
@@ -160,17 +163,17 @@ async def _fill(stack: Stack, talents: int, jobs: int) -> None:
         await catalogue.upsert(Kind.TALENT, [talent_patch(number) for number in range(1, talents + 1)])
         await catalogue.upsert(Kind.JOB, [open_job(number) for number in range(1, jobs + 1)])
     with stack.events() as log:
-        await log.append(
-            [
-                event(
-                    kind, f"t{number}", f"j{(number * step) % jobs + 1}", occurred_at_ms=NOW_MS - number % 90 * DAY_MS
-                )
-                for number in range(1, talents + 1)
-                for step, kind in ((1, EventType.VIEW), (3, EventType.SAVE), (7, EventType.APPLY))
-            ]
-        )
+        happened = [
+            event(kind, f"t{number}", f"j{(number * step) % jobs + 1}", occurred_at_ms=NOW_MS - number % 90 * DAY_MS)
+            for number in range(1, talents + 1)
+            for step, kind in ((1, EventType.VIEW), (3, EventType.SAVE), (7, EventType.APPLY))
+        ]
+        await log.append(happened)
+    model, table = small_model(talents=talents, jobs=jobs), table_from_events(happened)
+    ordinals = [np.array([int(own[1:]) for own in ids], np.uint32) for ids in (table.talent_ids, table.job_ids)]
+    manifest = replace(model.manifest, watermark=len(happened))
     models = DirectoryModelStore(stack.directory / "models")
-    models.publish(small_model(talents=talents, jobs=jobs))
+    models.publish(replace(model, manifest=manifest, hidden=hidden_pairs(table, *ordinals)))
     models.close()
 
 

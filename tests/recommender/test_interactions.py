@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recommender.documents import Side
+from recommender.documents import Kind, Side
+from recommender.eligibility import excluded_ids, hides
 from recommender.events import RULES, Emphasis, Event, EventType, in_force
 from recommender.interactions import (
     LARGEST_WEIGHT,
     EventTableBuilder,
     affinity,
+    hidden_pairs,
     pair_weights,
     standing,
     table_from_events,
@@ -86,6 +90,24 @@ def test_one_talents_history_weighs_the_same_alone_and_in_the_matrix(events: lis
         alone = pair_weights([e for e in events if e.talent_id == talent_id], hyper, NOW_MS)
         row = {(talent_id, table.job_ids[j]): w for j, w in enumerate(matrix[talent].tolist()) if w}
         assert row == {pair: float(np.float32(weight)) for pair, weight in alone.items()}
+
+
+@given(events_of_few_pairs)
+def test_hidden_pairs_are_those_that_the_rule_of_one_event_at_a_time_excludes(events: list[Event]) -> None:
+    events = [replace(one, seq=place) for place, one in enumerate(events, 1)]
+    table = table_from_events(events)
+    ordinals = [np.array([int(own[1:]) + 6 for own in ids], np.uint32) for ids in (table.talent_ids, table.job_ids)]
+    hidden = hidden_pairs(table, *ordinals)
+    for kind, items in ((Kind.TALENT, Kind.JOB), (Kind.JOB, Kind.TALENT)):
+        for number in (1, 2, 3):
+            history = [one for one in events if int(one.id_of(kind)[1:]) == number]
+            expected = {int(own[1:]) + 6 for own in excluded_ids(history, items)}
+            found = list(hidden.of_subject(kind, number + 6))
+            assert {other for other, what, _ in found if hides(what, items)} == expected
+            left = hidden.without(kind, number + 6)
+            assert (list(left.of_subject(kind, number + 6)), len(left)) == ([], len(hidden) - len(found))
+            meant = {(one.id_of(items), one.type, one.actor) for one in in_force(history)}
+            assert {(f"{items.value[0]}{other - 6}", what, actor) for other, what, actor in found} <= meant
 
 
 def test_a_withdrawn_application_says_nothing() -> None:

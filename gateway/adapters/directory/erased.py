@@ -26,11 +26,11 @@ def without_row(model: Model, kind: Kind, ordinal: int) -> Model:
         sides = {name: getattr(clients, name) for name in names}
         left = {name: _without(side, ordinal) for name, side in sides.items()}
         clients = replace(clients, **left) if any(left[name] is not sides[name] for name in names) else clients
-    if talents is model.talents and jobs is model.jobs and clients is model.clients:
+    hidden = model.hidden.without(kind, ordinal)
+    if talents is model.talents and jobs is model.jobs and clients is model.clients and hidden is model.hidden:
         return model
-    return replace(
-        model, talents=talents, jobs=jobs, clients=clients, manifest=replace(model.manifest, is_without=True)
-    )
+    manifest = replace(model.manifest, is_without=True)
+    return replace(model, talents=talents, jobs=jobs, clients=clients, hidden=hidden, manifest=manifest)
 
 
 def row_of(ordinals: npt.NDArray[np.uint32], ordinal: int) -> int | None:

@@ -35,6 +35,7 @@ from recommender.documents import Kind
 from recommender.errors import BadInputError, ModelRefusedError, UnavailableError
 from recommender.events import Emphasis
 from recommender.features import FeatureSpace
+from recommender.hidden_pairs import MEANINGS, HiddenPairs
 from recommender.model import SCHEMA, ClientsInterest, Descriptions, Hyperparameters, Manifest, Model, Neighbours, Side
 
 PART = "model store"
@@ -58,9 +59,15 @@ _DTYPES = {"ordinals": np.dtype(np.uint32), "factors": np.dtype(np.float32), "po
 _OF_NEIGHBOURS = {"starts": np.dtype(np.int64), "columns": np.dtype(np.int32), "strengths": np.dtype(np.float32)}
 _OF_DESCRIPTIONS = {"starts": np.dtype(np.int64), "columns": np.dtype(np.int32), "values": np.dtype(np.float32)}
 _OF_SPACE = {"names": np.dtype(np.uint8), "weights": np.dtype(np.float32)}
+_OF_HIDDEN = {
+    "talents": np.dtype(np.uint32),
+    "jobs": np.dtype(np.uint32),
+    "what": np.dtype(np.uint8),
+    "by_job": np.dtype(np.int32),
+}
 _OF_CODES = {"codes": np.dtype(np.int8), "scales": np.dtype(np.float32)}
 # The schemas whose models have none; they are read as such.
-_BEFORE_NEIGHBOURS, _BEFORE_CONTENT, _BEFORE_CODES = 1, 2, 3
+_BEFORE_NEIGHBOURS, _BEFORE_CONTENT, _BEFORE_CODES, _BEFORE_HIDDEN = 1, 2, 3, 4
 # The numbers of safetensors that a model is made of.
 _STORED_AS: Mapping[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),
@@ -137,7 +144,10 @@ class DirectoryModelStore:
         clients = None
         if manifest.of_clients is not None:
             clients = ClientsInterest(*(_side(name, arrays, manifest.schema) for name in _OF_CLIENTS))
-        model = Model(manifest=manifest, talents=talents, jobs=jobs, clients=clients)
+        hidden = HiddenPairs.none()
+        if manifest.schema > _BEFORE_HIDDEN:
+            hidden = HiddenPairs(**{part: arrays[f"hidden.{part}"] for part in _OF_HIDDEN})
+        model = Model(manifest=manifest, talents=talents, jobs=jobs, clients=clients, hidden=hidden)
         _check(model)
         return model
 
@@ -332,10 +342,26 @@ def _check(model: Model) -> None:
         _check_codes(version, name, side)
         _check_neighbours(version, name, side.neighbours, rows)
         _check_content(version, name, side)
+    _check_hidden(version, model.hidden)
     if model.clients is not None:
         widths = [side.factors.shape[1] for name, side in _sides(model).items() if name.startswith("suited.")]
         if len(set(widths)) > 1:
             raise _refused(version, f"suited.talents and suited.jobs must be of one width, and are of {widths}")
+
+
+def _check_hidden(version: str, hidden: HiddenPairs) -> None:
+    """Refuse pairs that could not be looked up, or that nothing is meant by."""
+    found = {part: getattr(hidden, part).dtype for part in _OF_HIDDEN}
+    shapes = {getattr(hidden, part).shape for part in _OF_HIDDEN}
+    if found != _OF_HIDDEN or shapes != {(len(hidden),)}:
+        raise _refused(version, f"hidden must be {_OF_HIDDEN} of one length, and is {found}")
+    by_job = hidden.by_job
+    if not bool(np.all(hidden.talents[1:] >= hidden.talents[:-1])) or not bool(np.all(hidden.what < MEANINGS)):
+        raise _refused(version, "hidden holds pairs out of order, or of an event that there is not")
+    if not bool(np.all((by_job >= 0) & (by_job < len(hidden)))) or not bool(
+        np.all(hidden.jobs[by_job[1:]] >= hidden.jobs[by_job[:-1]])
+    ):
+        raise _refused(version, "hidden.by_job does not put its pairs in the order of jobs")
 
 
 def _sides(model: Model) -> dict[str, Side]:
@@ -432,7 +458,8 @@ def _names(schema: int, has_clients: bool) -> list[str]:
     if schema > _BEFORE_CODES:
         parts += [*_OF_CODES]
     sides = ("talents", "jobs", *(_OF_CLIENTS if has_clients else ()))
-    return [f"{side}.{part}" for side in sides for part in parts]
+    hidden = [f"hidden.{part}" for part in _OF_HIDDEN] if schema > _BEFORE_HIDDEN else []
+    return [f"{side}.{part}" for side in sides for part in parts] + hidden
 
 
 def _named(model: Model) -> dict[str, npt.NDArray[Any]]:
@@ -454,6 +481,7 @@ def _named(model: Model) -> dict[str, npt.NDArray[Any]]:
             "scales": side.coarse.scales,
         }
         named |= {f"{name}.{part}": np.ascontiguousarray(array) for part, array in of_side.items()}
+    named |= {f"hidden.{part}": np.ascontiguousarray(getattr(model.hidden, part)) for part in _OF_HIDDEN}
     return {name: named[name] for name in _names(model.manifest.schema, model.clients is not None)}
 
 
