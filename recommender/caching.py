@@ -7,12 +7,14 @@ could not help with is not kept, as there will be a better one.
 from __future__ import annotations
 
 import asyncio
+import enum
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from recommender.degradation import degraded
+from recommender.degradation import CURRENT, degraded
 from recommender.documents import Document
 from recommender.errors import UnavailableError
 from recommender.mirror import Mirror
@@ -24,11 +26,20 @@ T = TypeVar("T")
 # SOFT_MS one request makes it anew while the others still take the old one.
 SOFT_MS: Final = 300_000
 HARD_MS: Final = 3_600_000
-CLAIM_MS: Final = 2_000  # far above what a list takes; whoever has not come back by then has died
+CLAIM_MS: Final = 10_000  # far above what a list takes in a burst; whoever has not come back by then has died
 POLL_SECONDS: Final = 0.01
-POLLS: Final = 30  # then it is quicker to compute the list than to wait for another process
+PATIENCE_SECONDS: Final = 0.3  # with another process, where no deadline says how long there is
+PATIENCE_SHARE: Final = 0.5  # of the time that is left: in the rest the list can be made here
+MOST_AWAITED: Final = 1_000  # lists of which it is remembered
 MOST_MEANWHILE: Final = 100  # lists that are kept here
 MEANWHILE_MS: Final = 5_000  # and for how long, once others come
+
+
+class Unmade(enum.Enum):
+    """Why a turn has ended without a list."""
+
+    FAILED = "failed"  # it cannot be made, or not be kept
+    LEFT = "left"  # by who was to see to it: somebody else may
 
 
 @dataclass(eq=False, slots=True)
@@ -39,7 +50,7 @@ class Turn:
     """
 
     key: str
-    answer: asyncio.Future[CachedList | None]
+    answer: asyncio.Future[CachedList | Unmade]
     owns: bool
     leads: bool = False
 
@@ -48,7 +59,8 @@ class Caching:
     """A cache with single flight. `counts` by what and outcome only ever grow; all of it on one event loop.
 
     Outcomes of lists: hit, miss, garbage, shared (with a computation of this process), awaited (from another process),
-    refreshed (made anew in good time), computed. Of documents: hit, miss, garbage. Of the cache: failed.
+    refreshed (made anew in good time), computed, alone (made beside others, and for nobody else). Of documents: hit,
+    miss, garbage. Of the cache: failed.
     """
 
     def __init__(self, cache: Cache, clock_ms: Callable[[], int]) -> None:
@@ -57,6 +69,7 @@ class Caching:
         self._flights: dict[str, Turn] = {}
         # What was made here just now: a burst that makes the cache late, to take it or to give it, would make it again.
         self._meanwhile: dict[str, CachedList] = {}
+        self._awaited_enough: set[str] = set()  # lists that are made here next, although another process claims them
         self.counts: Counter[tuple[str, str]] = Counter()
 
     async def look_up(self, keys: Sequence[str]) -> list[CachedList | Turn]:
@@ -76,7 +89,8 @@ class Caching:
                         due.append((turn, kept))
                 else:
                     self.counts["lists", "garbage" if kept is Lost.GARBAGE else "miss"] += 1
-                    turn.leads = kept is not Lost.CLAIMED
+                    turn.leads = kept is not Lost.CLAIMED or turn.key in self._awaited_enough
+                    self._awaited_enough.discard(turn.key)
             won = await self._claim([turn.key for turn, _ in due])
             for (turn, kept), is_ours in zip(due, won, strict=True):
                 if is_ours:
@@ -84,8 +98,8 @@ class Caching:
                     self.counts["lists", "refreshed"] += 1
                 else:
                     self._answer(turn, kept)
-        except BaseException:
-            self._end(mine)
+        except BaseException as error:
+            self.abandon(mine, error)
             raise
         self.counts["lists", "hit"] += sum(isinstance(answers[key], CachedList) for key in keys)
         return _once_each(keys, answers)
@@ -97,8 +111,8 @@ class Caching:
         try:
             for turn, is_ours in zip(mine, await self._claim([turn.key for turn in mine]), strict=True):
                 turn.leads = is_ours
-        except BaseException:
-            self._end(mine)
+        except BaseException as error:
+            self.abandon(mine, error)
             raise
         self.counts["lists", "stale"] += len(keys)
         return _once_each(keys, turns)
@@ -124,28 +138,30 @@ class Caching:
 
     async def give_up(self, turns: Sequence[Turn]) -> None:
         """End turns without a list."""
-        self._end(turns)
+        self._end(turns, Unmade.FAILED)
         led = [turn.key for turn in turns if turn.leads]
         if led:
             await self._try(lambda: self._cache.release(led), None)
 
-    def abandon(self, turns: Sequence[Turn]) -> None:
+    def abandon(self, turns: Sequence[Turn], error: BaseException) -> None:
         """End turns without a list and without a word to other processes, who will find out by the claims' end."""
-        self._end(turns)
+        self._end(turns, Unmade.LEFT if isinstance(error, asyncio.CancelledError) else Unmade.FAILED)
 
-    async def wait(self, turns: Sequence[Turn]) -> list[CachedList | None]:
-        """The lists that others make; None for one that they did not.
+    async def wait(self, turns: Sequence[Turn]) -> list[CachedList | Unmade]:
+        """The lists that others make, or why they did not.
 
         To be called when the caller has made all that is its own to make: so nobody waits in a circle.
         """
         theirs = [turn for turn in turns if turn.owns]
         try:
             await self._poll(theirs)
-        finally:
-            self._end(theirs)
+        except BaseException as error:
+            self.abandon(theirs, error)
+            raise
+        self._end(theirs, Unmade.FAILED)
         answers = [await asyncio.shield(turn.answer) for turn in turns]
         for turn, answer in zip(turns, answers, strict=True):
-            if answer is not None:
+            if isinstance(answer, CachedList):
                 self.counts["lists", "awaited" if turn.owns else "shared"] += 1
         return answers
 
@@ -186,16 +202,16 @@ class Caching:
         turn = self._flights[key] = Turn(key, asyncio.get_running_loop().create_future(), owns=True)
         return turn
 
-    def _answer(self, turn: Turn, kept: CachedList | None) -> None:
+    def _answer(self, turn: Turn, kept: CachedList | Unmade) -> None:
         if self._flights.get(turn.key) is turn:
             del self._flights[turn.key]
         if not turn.answer.done():
             turn.answer.set_result(kept)
 
-    def _end(self, turns: Sequence[Turn]) -> None:
+    def _end(self, turns: Sequence[Turn], why: Unmade) -> None:
         for turn in turns:
             if turn.owns:
-                self._answer(turn, None)
+                self._answer(turn, why)
 
     def _age_ms(self, kept: CachedList) -> int:
         return self._clock_ms() - kept.made_at_ms
@@ -219,16 +235,20 @@ class Caching:
     async def _poll(self, turns: Sequence[Turn]) -> None:
         """Ask until the other process has put the list, has given up, or has taken too long."""
         waiting = list(turns)
-        for _ in range(POLLS):
-            if not waiting:
-                return
-            await asyncio.sleep(POLL_SECONDS)
-            for turn, kept in zip(waiting, await self._ask(waiting), strict=True):
-                if isinstance(kept, CachedList):
-                    self._answer(turn, kept)
-                elif kept is not Lost.CLAIMED:
-                    self._answer(turn, None)
-            waiting = [turn for turn in waiting if not turn.answer.done()]
+        try:
+            async with asyncio.timeout(_patience_seconds()):
+                while waiting:
+                    await asyncio.sleep(POLL_SECONDS)
+                    for turn, kept in zip(waiting, await self._ask(waiting), strict=True):
+                        if isinstance(kept, CachedList):
+                            self._answer(turn, kept)
+                        elif kept is not Lost.CLAIMED:
+                            self._answer(turn, Unmade.FAILED)
+                    waiting = [turn for turn in waiting if not turn.answer.done()]
+        except TimeoutError:
+            if len(self._awaited_enough) > MOST_AWAITED:
+                self._awaited_enough.clear()
+            self._awaited_enough |= {turn.key for turn in waiting}
 
     async def _try(self, call: Callable[[], Awaitable[T]], otherwise: T) -> T:
         try:
@@ -236,6 +256,14 @@ class Caching:
         except UnavailableError:
             self.counts["cache", "failed"] += 1
             return otherwise
+
+
+def _patience_seconds() -> float:
+    """How long to wait for another process."""
+    current = CURRENT.get()
+    if current is None or math.isinf(current.until_s):
+        return PATIENCE_SECONDS
+    return PATIENCE_SHARE * (current.until_s - asyncio.get_running_loop().time())
 
 
 def _once_each(keys: Sequence[str], answers: Mapping[str, T]) -> list[T]:

@@ -33,7 +33,7 @@ class SlowCatalogue(FakeCatalogue):
 async def ask(url: str, process: str, times: int) -> dict[str, Any]:
     """What came of it: the counts of the cache, and the distinct lists that were answered."""
     # On a loaded machine the other process may take longer than a request would wait for it.
-    caching.POLLS = 3_000  # type: ignore[misc]
+    caching.PATIENCE_SECONDS = 30.0  # type: ignore[misc]
     caching.CLAIM_MS = 60_000  # type: ignore[misc]
     cache = RedisCache.open(
         url, namespace="race", catalogue="c", process=process, max_bytes=10_000_000, timeouts=PATIENT

@@ -562,6 +562,63 @@ async def test_who_leaves_while_a_list_is_made_for_many_takes_nothing_from_the_o
     assert recommender.cache_counts["lists", "computed"] == 1
 
 
+async def test_however_many_leave_while_the_cache_is_asked_one_list_is_made_for_who_stays() -> None:
+    cache = SlowCache(1_000_000, lambda: 0)
+    world = World(documents(), [event(EventType.SAVE, "t1", "j3")], cache=cache)
+    recommender = world.recommender
+    asking = [asyncio.create_task(page(recommender, jobs_for())) for _ in range(60)]
+    for task in asking[:50]:  # always the one whose turn it is
+        await cache.asked.acquire()
+        task.cancel()
+    cache.answers.set()
+    answers = await asyncio.gather(*asking[50:])
+    expected = told(await page(uncached(world), jobs_for()))
+    assert [told(one) for one in answers] == [expected] * 10
+    counts = recommender.cache_counts
+    assert (counts["lists", "computed"], counts["lists", "shared"], counts["lists", "alone"]) == (1, 9, 0)
+
+
+async def test_what_another_process_has_claimed_and_never_makes_is_made_once_by_this_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("recommender.caching.PATIENCE_SECONDS", 0.05)
+    world = World(documents(), [event(EventType.SAVE, "t1", "j3")], cache=ClaimedCache(1_000_000, lambda: 0))
+    recommender = world.recommender
+    answers = await asyncio.gather(*(page(recommender, jobs_for()) for _ in range(100)))
+    expected = told(await page(uncached(world), jobs_for()))
+    assert [told(one) for one in answers] == [expected] * 100
+    counts = recommender.cache_counts
+    assert (counts["lists", "computed"], counts["lists", "alone"]) == (1, 0)
+
+
+async def test_a_request_waits_for_another_process_for_half_of_the_time_it_has() -> None:
+    world = World(documents(), [event(EventType.SAVE, "t1", "j3")], cache=ClaimedCache(1_000_000, lambda: 0))
+    CURRENT.set(Degradation(until_s=asyncio.get_running_loop().time() + 0.2))
+    await asyncio.wait_for(page(world.recommender, jobs_for()), 30)
+    assert world.recommender.cache_counts["lists", "computed"] == 1
+
+
+class SlowCache(MemoryCache):
+    """One that answers none before it is told to. asked: how often it was."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.asked, self.answers = asyncio.Semaphore(0), asyncio.Event()
+
+    async def get_lists(self, keys: Sequence[str], claim_ms: int) -> list[CachedList | Lost]:
+        self.asked.release()
+        await self.answers.wait()
+        return await super().get_lists(keys, claim_ms)
+
+
+class ClaimedCache(MemoryCache):
+    """One of whose lists each is another process's to make, and stays so."""
+
+    async def get_lists(self, keys: Sequence[str], claim_ms: int) -> list[CachedList | Lost]:
+        found = await super().get_lists(keys, claim_ms)
+        return [Lost.CLAIMED if one is Lost.ABSENT else one for one in found]
+
+
 async def test_a_degraded_list_is_shared_with_who_waits_and_kept_for_nobody() -> None:
     cache = MemoryCache(1_000_000, lambda: 0)
     world = World(documents(), [event(EventType.SAVE, "t1", "j3")], cache=cache)
