@@ -19,9 +19,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -148,10 +149,10 @@ async def ask_on(replica: Replica, outcomes: dict[str, int], seconds: list[float
             await asyncio.sleep(1 / QUERIES_PER_SECOND)
 
 
-async def until(reached: Callable[[], bool]) -> float | None:
-    """Seconds until it is so; None when it never is."""
+async def until(reached: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> float | None:
+    """Seconds until it is so; None when it is not by then."""
     begun = time.monotonic()
-    while time.monotonic() - begun < PATIENCE_SECONDS:
+    while time.monotonic() - begun < seconds:
         if await asyncio.to_thread(reached):
             return time.monotonic() - begun
         await asyncio.sleep(1)
@@ -177,43 +178,69 @@ async def first_look(prometheus: Prometheus, alert: str, stack: Stack, replica: 
             print(f"    {line}\n      {'; '.join(values) or 'nothing'}")
 
 
+@dataclass(frozen=True)
+class Tried:
+    """What came of a fault. after_s: it was made the alert fired; ended_s: it was healed the alert was over.
+
+    waits: whether its end was waited for.
+    """
+
+    alert: str
+    after_s: float | None
+    ended_s: float | None
+    waits: bool
+    others: set[str]
+    outcomes: dict[str, int]
+    latencies_s: list[float]
+
+    @property
+    def is_expected(self) -> bool:
+        """Whether exactly this alert fired, and none once all was well."""
+        has_ended = self.ended_s is not None or not self.waits
+        return self.after_s is not None and has_ended and not self.others
+
+    def __str__(self) -> str:
+        fired = "never fired" if self.after_s is None else f"fired after {self.after_s:.0f} s"
+        over = "it never ended" if self.ended_s is None else f"over {self.ended_s:.0f} s after the fault"
+        over = over if self.waits else "its end not waited for"
+        return f"{self.alert} {fired}, {over}, other alerts: {', '.join(sorted(self.others)) or 'none'}"
+
+
 async def try_fault(
     prometheus: Prometheus,
-    stack: Stack,
     replica: Replica,
     alert: str,
     break_it: Callable[[], Any],
     heal: Callable[[], Any],
-) -> bool:
-    """Whether exactly this alert fires while it is broken, and none once it is healed."""
+    look: Callable[[], Awaitable[None]] | None = None,
+    patience_s: float = PATIENCE_SECONDS,
+    waits: bool = True,
+) -> Tried:
+    """Which alerts fire while it is broken, and after it.
+
+    look: what is done while the alert fires; waits: whether its end is waited for.
+    """
     outcomes: dict[str, int] = {}
-    seconds: list[float] = []
-    asking = asyncio.create_task(ask_on(replica, outcomes, seconds))
+    latencies_s: list[float] = []
+    asking = asyncio.create_task(ask_on(replica, outcomes, latencies_s))
     others: set[str] = set()
 
     def fires() -> bool:
-        others.update(prometheus.firing() - {alert})
-        return alert in prometheus.firing()
+        firing = prometheus.firing()
+        others.update(firing - {alert})
+        return alert in firing
 
     try:
         await asyncio.to_thread(break_it)
-        after = await until(fires)
-        print(f"{alert}: {'never fired' if after is None else f'fired after {after:.0f} s'}")
-        if after is not None:
-            await first_look(prometheus, alert, stack, replica)
+        after_s = await until(fires, patience_s)
+        if after_s is not None and look is not None:
+            await look()
     finally:
         await asyncio.to_thread(heal)
-    ended = await until(lambda: not fires())
+    ended_s = await until(lambda: not fires(), patience_s) if waits else None
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
-    how = "it never ended" if ended is None else f"over {ended:.0f} s after the fault"
-    print(f"  {how}; other alerts: {', '.join(sorted(others)) or 'none'}; answers: {outcomes}", flush=True)
-    seconds.sort()
-    shares = ", ".join(
-        f"p{100 * share:.0f} {seconds[int(share * len(seconds))] * 1_000:.0f} ms" for share in (0.5, 0.9, 0.99)
-    )
-    print(f"  as the client saw it: {shares}", flush=True)
-    return after is not None and ended is not None and not others
+    return Tried(alert, after_s, ended_s, waits, others, outcomes, sorted(latencies_s))
 
 
 def publish(models: Path, version: str) -> None:
@@ -230,6 +257,15 @@ def point(models: Path, current: bytes) -> None:
     new.rename(models / "CURRENT")
 
 
+def tear(models: Path, elsewhere: Path) -> None:
+    """Have a model served next that is cut off."""
+    publish(elsewhere, "m3")
+    largest = max((elsewhere / "m3").iterdir(), key=lambda path: path.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[:-100])
+    shutil.copytree(elsewhere / "m3", models / "m3")
+    point(models, (elsewhere / "CURRENT").read_bytes())
+
+
 async def run(faults: list[str], directory: Path, url: str, stack: Stack) -> int:
     """Every fault, one after the other."""
     models = stack.directory / "models"
@@ -237,14 +273,6 @@ async def run(faults: list[str], directory: Path, url: str, stack: Stack) -> int
     replica = stack.replica(**TIMES)
     run_elasticsearch = launcher()
     port = int(url.rpartition(":")[2])
-
-    def tear() -> None:
-        elsewhere = directory / "elsewhere"
-        publish(elsewhere, "m3")
-        largest = max((elsewhere / "m3").iterdir(), key=lambda path: path.stat().st_size)
-        largest.write_bytes(largest.read_bytes()[:-100])
-        shutil.copytree(elsewhere / "m3", models / "m3")
-        point(models, (elsewhere / "CURRENT").read_bytes())
 
     sound = (models / "CURRENT").read_bytes()
     cases: dict[str, tuple[str, Callable[[], Any], Callable[[], Any]]] = {
@@ -255,7 +283,7 @@ async def run(faults: list[str], directory: Path, url: str, stack: Stack) -> int
                 port, "512m", run_elasticsearch.DEFAULT_DIRECTORY, ends_with_caller=True, keep_data=True
             ),
         ),
-        "model": ("TandemModelRefused", tear, lambda: point(models, sound)),
+        "model": ("TandemModelRefused", lambda: tear(models, directory / "elsewhere"), lambda: point(models, sound)),
         "gateway": ("TandemDown", replica.kill, replica.start),
     }
     warm = asyncio.create_task(ask_on(replica, {}, []))
@@ -269,7 +297,15 @@ async def run(faults: list[str], directory: Path, url: str, stack: Stack) -> int
         )
         failed += up is None
         for fault in faults:
-            failed += not await try_fault(prometheus, stack, replica, *cases[fault])
+            alert, break_it, heal = cases[fault]
+            look = partial(first_look, prometheus, alert, stack, replica)
+            tried = await try_fault(prometheus, replica, alert, break_it, heal, look)
+            shares = (
+                f"p{100 * share:.0f} {tried.latencies_s[int(share * len(tried.latencies_s))] * 1_000:.0f} ms"
+                for share in (0.5, 0.9, 0.99)
+            )
+            print(f"{tried}; answers: {tried.outcomes}; as the client saw it: {', '.join(shares)}", flush=True)
+            failed += not tried.is_expected
     return int(failed > 0)
 
 

@@ -122,6 +122,9 @@ WORKERS = _gauge("tandem_workers", "Processes that answer.", of_workers="livesum
 LOOP_LAG = _seconds(
     "tandem_loop_lag_seconds", "The worst lateness of the event loop in each second.", buckets=LAG_SECONDS
 )
+TASKS = _gauge(
+    "tandem_loop_tasks", "What the event loops have begun and not ended; more with each request.", of_workers="livesum"
+)
 RESIDENT = _gauge("tandem_resident_bytes", "Memory that the processes hold.", of_workers="livesum")
 OPEN_FILES = _gauge("tandem_open_files", "File descriptors of the process with the most.", of_workers="livemax")
 FREE_DISK = _gauge(

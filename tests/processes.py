@@ -36,9 +36,14 @@ def tandem(data: Path, *arguments: str, **settings: str) -> subprocess.Completed
 
 
 class Server:
-    """`tandem serve` in a process of its own; port 0 takes a free one. files: how many it may have open."""
+    """`tandem serve` in a process of its own; port 0 takes a free one. files: how many it may have open.
 
-    def __init__(self, data: Path, *, port: int = 0, files: int | None = None, **settings: str) -> None:
+    stderr: where its log goes, instead of to whoever ends it.
+    """
+
+    def __init__(
+        self, data: Path, *, port: int = 0, files: int | None = None, stderr: int | None = None, **settings: str
+    ) -> None:
         within = [] if files is None else ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh"]
         # A file and not a pipe: nobody reads while it runs, and a full pipe would hold up what it logs.
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by `stop` or `kill`
@@ -47,7 +52,7 @@ class Server:
             cwd=ROOT,
             env=environment(data, **settings),
             stdout=subprocess.PIPE,
-            stderr=self._log,
+            stderr=self._log if stderr is None else stderr,
             text=True,
         )
         self.banner = self._first_line()

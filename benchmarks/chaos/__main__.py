@@ -1,12 +1,13 @@
 """Faults under load, and what is seen of them: `make chaos`.
 
-    python -m benchmarks.chaos [ROW …] [--fast] [--seed N] [--minutes M] [--report]
+    python -m benchmarks.chaos [ROW …] [--fast] [--seed N] [--minutes M] [--report] [--keep FILE]
 
 Real gateways of two processes over a real Elasticsearch and two real Redis servers, each behind toxiproxy, asked by
-vegeta in an open model. Rows by number, all by default; --fast: those that every change is tried by. --minutes: how
-long the soak and the random faults go on. --patience: of the time-outs, for a machine with other work whose servers
-are late. --report writes docs/reliability-report.md, for which all rows should run.
-Exit code 1 when a row failed.
+vegeta in an open model. Rows by number, all by default, which takes half an hour and more; --fast: those that every
+change is tried by. --minutes: how long the soak and the random faults go on. --patience: of the time-outs, for a
+machine with other work whose servers are late. --keep: also write what was seen to a file, beside what earlier runs
+have kept there. --report writes docs/reliability-report.md after every row, for which all rows should run.
+A row that breaks has failed, and the next one begins in an arena as it should be. Exit code 1 when a row failed.
 """
 
 from __future__ import annotations
@@ -16,17 +17,59 @@ import os
 import secrets
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
-from benchmarks.chaos import access, hostile, overload, processes, servers, writing  # noqa: F401 - they make the rows
-from benchmarks.chaos.arena import running_arena
+from benchmarks.chaos import (  # noqa: F401 - they make the rows
+    access,
+    alerts,
+    clients,
+    hostile,
+    machine,
+    overload,
+    processes,
+    servers,
+    soak,
+    writing,
+)
+from benchmarks.chaos.arena import Arena, running_arena
 from benchmarks.chaos.load import generator
 from benchmarks.chaos.proxies import INSTALL, toxiproxy_binary
 from benchmarks.chaos.report import keep_outcomes, kept, line, read_kept, write_report
-from benchmarks.chaos.rows import FAIL, ROWS, run
+from benchmarks.chaos.rows import FAIL, LONGEST_SECONDS, ROWS, Outcome, Row, failure, run
 from benchmarks.vegeta import INSTALL as INSTALL_VEGETA
 from tests.elasticsearch_server import launcher, running_elasticsearch
+
+
+class Ground:
+    """The arena of the present row, made anew when a row has left it in pieces."""
+
+    def __init__(self, build: Callable[[ExitStack], Arena]) -> None:
+        self._build = build
+        self._running = ExitStack()
+        self.arena = build(self._running)
+        self.ends: list[tuple[int, str]] = []  # of the gateways of all rows: exit code, and a traceback they logged
+
+    def prepare(self) -> None:
+        """Make the arena as rows find it. Raises what keeps a new one from being made."""
+        try:
+            self.arena.make_sound()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the arena is no longer what it was
+            print(f"The arena is made anew: {failure(error)}", file=sys.stderr, flush=True)
+            self.close()
+            self._running = ExitStack()
+            self.arena = self._build(self._running)
+
+    def close(self) -> None:
+        """End everything that runs in it."""
+        try:
+            self._running.close()
+        except Exception as error:  # noqa: BLE001 - what a row has broken may not end well
+            print(f"The arena did not end well: {failure(error)}", file=sys.stderr, flush=True)
+        self.ends += self.arena.ends[-1:]
 
 
 def main() -> int:
@@ -58,26 +101,49 @@ def main() -> int:
                 parser.exit(1, f"a real Elasticsearch needs {missing}\n")
             url = running.enter_context(running_elasticsearch())
         directory = Path(running.enter_context(tempfile.TemporaryDirectory()))
-        arena = running.enter_context(
-            running_arena(directory, url, seed=seed, is_fast=given.fast, minutes=given.minutes, patience=given.patience)
-        )
-        made_of = f"load by {generator()}, faults by {arena.made_of}, time-outs {given.patience:g} times the defaults"
-        print(f"{made_of}; {arena.capacity:.0f} good answers a second, load {arena.rate:.0f}; seed {seed}", flush=True)
-        outcomes = []
-        for one in chosen:
-            outcome = run(one, arena)
-            outcomes.append(outcome)
-            print(line(outcome, seed), flush=True)
-            if given.keep is not None:
-                keep_outcomes(given.keep, [outcome], seed, arena)
-    code, traceback = arena.ends[-1]
-    if code or traceback:
-        print(f"The gateway of all rows ended with {code}, and logged: {traceback}", file=sys.stderr)
-    if given.report:
-        write_report(kept(outcomes, seed, arena) if given.keep is None else read_kept(given.keep), made_of)
+
+        def build(opened: ExitStack) -> Arena:
+            place = Path(tempfile.mkdtemp(prefix="arena-", dir=directory))
+            how: dict[str, Any] = {"is_fast": given.fast, "minutes": given.minutes, "patience": given.patience}
+            return opened.enter_context(running_arena(place, url, seed=seed, **how))
+
+        ground = Ground(build)
+        running.callback(ground.close)
+        print(f"{made_of(ground.arena)}; {len(chosen)} rows, seed {seed}", flush=True)
+        outcomes = run_all(chosen, ground, given, seed)
     failed = [outcome.row.number for outcome in outcomes if outcome.verdict == FAIL]
+    broken = [f"{code} {traceback}" for code, traceback in ground.ends if code or traceback]
+    if broken:
+        print(f"A gateway of all rows ended with, and logged: {'; '.join(broken)}", file=sys.stderr)
     print(f"{len(outcomes)} rows, failed: {', '.join(map(str, failed)) or 'none'}")
-    return int(bool(failed or code or traceback))
+    return int(bool(failed or broken))
+
+
+def run_all(chosen: list[Row], ground: Ground, given: argparse.Namespace, seed: int) -> list[Outcome]:
+    """Row after row; what was seen of each is printed and kept at once."""
+    began, outcomes = time.monotonic(), []
+    found: dict[str, Any] = {}
+    for place, one in enumerate(chosen, 1):
+        minutes = (time.monotonic() - began) / 60
+        print(f"[{place} of {len(chosen)}, {minutes:.1f} minutes so far] row {one.number}, {one.name} …", flush=True)
+        ground.prepare()
+        outcome = run(one, ground.arena, LONGEST_SECONDS + 120 * given.minutes)
+        outcomes.append(outcome)
+        print(line(outcome, seed), flush=True)
+        found |= kept([outcome], seed, ground.arena)
+        if given.keep is not None:
+            keep_outcomes(given.keep, [outcome], seed, ground.arena)
+        if given.report:
+            write_report(found if given.keep is None else read_kept(given.keep), made_of(ground.arena))
+    return outcomes
+
+
+def made_of(arena: Arena) -> str:
+    """What makes load and faults, and how much load that is."""
+    return (
+        f"load by {generator()}, faults by {arena.made_of}; {arena.capacity:.0f} good answers a second are most, the "
+        f"load is {arena.rate:.0f} unless a row says another"
+    )
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ def signed(talent: int, **more: object) -> str:
 
 
 @contextmanager
-def by_provider(arena: Arena) -> Iterator[tuple[Replica, Published]]:
-    """A gateway that takes the tokens of a provider."""
+def by_provider(arena: Arena, **more: str) -> Iterator[tuple[Replica, Published]]:
+    """A gateway that takes the tokens of a provider. more: settings."""
     with publishing(both_keys()) as provider:
         settings = {
             "TANDEM_AUTH": "jwt",
@@ -33,12 +33,14 @@ def by_provider(arena: Arena) -> Iterator[tuple[Replica, Published]]:
             "TANDEM_ISSUER": ISSUER,
             "TANDEM_AUDIENCE": AUDIENCE,
         }
-        gateway = Replica(arena.directory / f"gateway-{time.monotonic_ns()}", {**arena.behind_proxies, **settings})
+        gateway = Replica(
+            arena.directory / f"gateway-{time.monotonic_ns()}", {**arena.behind_proxies, **settings, **more}
+        )
         gateway.start()
         try:
             yield gateway, provider
         finally:
-            gateway.stop()
+            arena.end(gateway)
 
 
 def ask(arena: Arena, gateway: Replica, bearer: str, talent: int = 1) -> httpx.Response:

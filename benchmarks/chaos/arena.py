@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -29,6 +32,10 @@ DEADLINE_MS = 300.0
 WORKERS = 2
 LIST = """query List($id: ID!, $filter: JobFilter, $first: Int!) { talent(talentId: $id) { talentId
   recommendedJobs(first: $first, filter: $filter) { totalCount degradedReasons nodes { jobId country status } } } }"""
+# Of a viewer that need not be known.
+LIST_OF_ANYBODY = """query Anybody($id: ID!, $filter: JobFilter, $first: Int!) {
+  recommendedJobs(subject: { talentId: $id }, first: $first, filter: $filter) {
+    totalCount degradedReasons nodes { jobId country status } } }"""
 TRIES = 300
 
 
@@ -76,22 +83,44 @@ class Arena:
         for proxy in (self.catalogue, self.events, self.cache):
             proxy.heal()
 
+    def make_sound(self) -> None:
+        """As every row finds it, whatever the one before has left. Raises what keeps it from being so."""
+        for server in (self.stack.redis, self.stack.cache):
+            if server.has_ended():
+                server.start()
+            server.resume()
+            server.limit_files(None)
+            server.command("CONFIG", "SET", "maxmemory", "0")
+        self.heal()
+        self.until_well()
+
     def dice(self, row: int) -> Random:
         """Chance of a row, the same for the same seed."""
         return Random(f"{self.seed}.{row}")  # noqa: S311
 
     @contextmanager
-    def another(self, *, workers: int = WORKERS, **settings: str) -> Iterator[Replica]:
-        """A gateway of a row's own, warm."""
+    def another(self, *, workers: int = WORKERS, stderr: int | None = None, **settings: str) -> Iterator[Replica]:
+        """A gateway of a row's own, warm. stderr: where it logs to."""
         data = self.directory / f"gateway-{time.monotonic_ns()}"
-        started = Replica(data, {**self.behind_proxies, "TANDEM_WORKERS": str(workers), **settings})
+        started = Replica(data, {**self.behind_proxies, "TANDEM_WORKERS": str(workers), **settings}, stderr=stderr)
         started.start()
         try:
             self.until_well(started)
             yield started
         finally:
-            code, log = started.end()
+            self.end(started)
+
+    def end(self, gateway: Replica) -> None:
+        """Ask a gateway to stop; kill one that does not."""
+        pids = self.pids(gateway)
+        try:
+            code, log = gateway.end()
             self.ends.append((code, traceback_in(log)))
+        except subprocess.TimeoutExpired:
+            self.ends.append((-signal.SIGKILL, "it did not end when it was asked to"))
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     def requests(self, gateway: Replica | None = None, *, count: int = 400, seed: int = 0) -> list[Request]:
         """Lists, half of them asked before and half never: each of a talent, by the filter that goes with it."""
@@ -139,14 +168,17 @@ class Arena:
 
     def metric(self, name: str, gateway: Replica | None = None, **labels: str) -> float:
         """The sum of a metric's values with these labels."""
-        url = f"{(gateway or self.gateway).url}/metrics"
-        text = httpx.get(url, headers=dict(headers_of(SERVICE_TOKEN)), timeout=30, trust_env=False).text
         total = 0.0
-        for line in text.splitlines():
+        for line in self.metrics(gateway).splitlines():
             found = re.match(rf"{name}(?:\{{(.*)\}})? (\S+)", line)
             if found and all(f'{label}="{value}"' in (found[1] or "") for label, value in labels.items()):
                 total += float(found[2])
         return total
+
+    def metrics(self, gateway: Replica | None = None) -> str:
+        """All metrics, a sample a line."""
+        url = f"{(gateway or self.gateway).url}/metrics"
+        return httpx.get(url, headers=dict(headers_of(SERVICE_TOKEN)), timeout=30, trust_env=False).text
 
     def pids(self, gateway: Replica | None = None) -> list[int]:
         """The processes of a gateway: first who owns the socket, then who it has begun."""
@@ -194,16 +226,33 @@ def judged(body: bytes) -> str:
     """What an answer to LIST is: right (all rows that there are, of its filter), degraded, or what is wrong."""
     answer = orjson.loads(body)
     if "errors" in answer:
-        first = answer["errors"][0]
-        return f"error {first.get('extensions', {}).get('code', first['message'][:40])}"
+        return error_of(answer)
     talent = (answer["data"] or {}).get("talent")
     if talent is None:
         return "no talent"
-    page = talent["recommendedJobs"]
-    wanted = country_of(int(talent["talentId"][1:]))
+    return judged_page(answer, talent["recommendedJobs"], country_of(int(talent["talentId"][1:])))
+
+
+def judged_of_anybody(body: bytes) -> str:
+    """The same of an answer to LIST_OF_ANYBODY, of whose rows all must be of one country."""
+    answer = orjson.loads(body)
+    if "errors" in answer:
+        return error_of(answer)
+    page = answer["data"]["recommendedJobs"]
+    return judged_page(answer, page, page["nodes"][0]["country"] if page["nodes"] else "")
+
+
+def error_of(answer: Mapping[str, Any]) -> str:
+    """The first error of an answer."""
+    first = answer["errors"][0]
+    return f"error {first.get('extensions', {}).get('code', first['message'][:40])}"
+
+
+def judged_page(answer: Mapping[str, Any], page: Mapping[str, Any], country: str) -> str:
+    """What a list is, of whose rows all must be open and of a country."""
     if len(page["nodes"]) != min(FIRST, page["totalCount"]) or not page["nodes"]:
         return f"{len(page['nodes'])} rows of {page['totalCount']}"
-    if any((node["country"], node["status"]) != (wanted, "OPEN") for node in page["nodes"]):
+    if any((node["country"], node["status"]) != (country, "OPEN") for node in page["nodes"]):
         return "rows that the filter excludes"
     return DEGRADED if page["degradedReasons"] or answer.get("extensions", {}).get("degraded") else OK
 
@@ -222,6 +271,11 @@ def within(seconds: float, is_so: Callable[[], bool]) -> float | None:
             return time.monotonic() - begun
         time.sleep(0.05)
     return None
+
+
+def in_seconds(found: float | None) -> str:
+    """How long something took, in words."""
+    return "never" if found is None else f"{found:.1f} s"
 
 
 @contextmanager

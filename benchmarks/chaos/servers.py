@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.chaos.arena import FIRST, LIST, WORKERS, Arena, country_of, judged, within
+from benchmarks.chaos.arena import FIRST, LIST, WORKERS, Arena, country_of, in_seconds, judged, within
 from benchmarks.chaos.load import DEGRADED, OK, headers_of
 from benchmarks.chaos.proxies import Proxy
 from benchmarks.chaos.rows import Observed, row
@@ -46,17 +46,13 @@ def tried(
     is_said = during.share(DEGRADED) > 0.95 if degraded else during.share(DEGRADED) <= before.share(DEGRADED) + 0.1
     return Observed(
         f"{during.text()} (before: p99 {before.quantile_ms(0.99):.0f} ms, {before.share(DEGRADED):.0%} degraded); "
-        f"{load.all().failed} failed in all; as before {_seconds(recovered)} after healing",
+        f"{load.all().failed} failed in all; as before {in_seconds(recovered)} after healing",
         not load.all().failed
         and is_said
         and during.quantile_ms(0.99) <= max(arena.late_ms, 2 * before.quantile_ms(0.99))
         and recovered is not None
         and recovered <= recovery_s,
     )
-
-
-def _seconds(found: float | None) -> str:
-    return "never" if found is None else f"{found:.1f} s"
 
 
 def all_of(parts: dict[str, Observed]) -> Observed:
@@ -136,7 +132,7 @@ def _cache_that_hangs(arena: Arena, break_it: Callable[[], object], heal: Callab
     opened = arena.metric("tandem_guarded_total", dependency="cache", outcome="opened") - opened
     closed = within(10, lambda: arena.metric("tandem_breaker_state", dependency="cache") == 0)
     return Observed(
-        f"{found.text}; breakers opened {opened:.0f} times, closed {_seconds(closed)} after the load",
+        f"{found.text}; breakers opened {opened:.0f} times, closed {in_seconds(closed)} after the load",
         found.is_expected and opened >= 1 and closed is not None,
     )
 

@@ -65,9 +65,10 @@ class Metrics:
         return instruments.exposition(accept)
 
     def look(self) -> None:
-        """Bring the metrics up to what the process knows."""
+        """Bring the metrics up to what the process knows. Called on its event loop."""
         services, now_ms = self._services, self._services.clock_ms()
         instruments.BUILD_INFO.labels(version()).set(1)
+        instruments.TASKS.set(len(asyncio.all_tasks()))
         self._look_at_model(now_ms)
         self._cache.follow(services.recommender.cache_counts)
         if services.rules is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import subprocess
 import sys
@@ -127,6 +128,16 @@ async def test_what_is_so_at_the_moment_is_shown(market: ServedMarket) -> None:
     assert found["tandem_http_requests_in_flight"] == 1  # the scrape itself
     assert found["tandem_resident_bytes"] > 10_000_000
     assert any(name.startswith("tandem_build_info version=") for name in found)
+
+
+async def test_work_that_has_not_ended_is_shown_until_it_has(market: ServedMarket) -> None:
+    before = (await scraped(market))["tandem_loop_tasks"]
+    work = [asyncio.create_task(asyncio.sleep(60)) for _ in range(5)]
+    assert (await scraped(market))["tandem_loop_tasks"] == before + 5
+    for one in work:
+        one.cancel()
+    await asyncio.gather(*work, return_exceptions=True)
+    assert (await scraped(market))["tandem_loop_tasks"] == before
 
 
 async def test_a_model_that_serves_no_more_is_not_shown(market: ServedMarket) -> None:
