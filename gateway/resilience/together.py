@@ -1,0 +1,73 @@
+"""One question for all who ask at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
+Answer = TypeVar("Answer")
+
+
+@dataclass(slots=True, eq=False)
+class _Question(Generic[Key, Answer]):
+    """What is asked next. context: of who asked first, whose trace shows it."""
+
+    answered: asyncio.Future[Mapping[Key, Answer]]
+    context: contextvars.Context
+    keys: dict[Key, None] = field(default_factory=dict)
+
+
+class Together(Generic[Key, Answer]):
+    """Gathers what is asked while a question is under way into the next one. Used on one event loop.
+
+    So no answer is of a time before it was asked for, and who comes in a crowd costs next to nothing: waking the thread
+    of a server's connections and reading its answer is once for all. One who leaves takes nothing from the others.
+    ask: answers each of some distinct keys. at_once: how many questions may be under way.
+    """
+
+    def __init__(self, ask: Callable[[Sequence[Key]], Awaitable[Mapping[Key, Answer]]], *, at_once: int = 1) -> None:
+        self._ask = ask
+        self._free = at_once
+        self._next: _Question[Key, Answer] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def get(self, keys: Iterable[Key]) -> list[Answer]:
+        """The answer of each key."""
+        question = self._next
+        if question is None:
+            answered = asyncio.get_running_loop().create_future()
+            question = self._next = _Question(answered, contextvars.copy_context())
+            self._begin()
+        wanted = list(keys)
+        question.keys.update(dict.fromkeys(wanted))
+        answers = await asyncio.shield(question.answered)
+        return [answers[key] for key in wanted]
+
+    def _begin(self) -> None:
+        """Ask what is next in the loop's next turn, by when others of this one have joined; unless it has to wait."""
+        if self._free and self._next is not None:
+            self._free -= 1
+            task = asyncio.create_task(self._ask_next(), context=self._next.context)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _ask_next(self) -> None:
+        question, self._next = self._next, None
+        if question is None:
+            raise RuntimeError("a question was begun twice")
+        try:
+            answers = await self._ask(list(question.keys))
+        except BaseException as error:
+            question.answered.set_exception(error) if isinstance(error, Exception) else question.answered.cancel()
+            question.answered.cancelled() or question.answered.exception()  # who asked may have left
+            if not isinstance(error, Exception):
+                raise
+        else:
+            question.answered.set_result(answers)
+        finally:
+            self._free += 1
+            self._begin()
