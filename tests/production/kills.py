@@ -60,9 +60,11 @@ async def kill_and_count(
     dead_seconds: float,
     seed: int,
 ) -> Toll:
-    """Kill each victim once, in that order, while eight writers record events and four upsert jobs; then look."""
+    """Kill each victim once, in that order, while eight writers record events and four upsert jobs; then look.
+
+    dead_seconds: at least, and until a write was refused."""
     toll = Toll()
-    done = asyncio.Event()
+    done, refused = asyncio.Event(), asyncio.Event()
     dead: set[str] = set()
     hidden: dict[str, set[str]] = {}
     jobs: dict[str, tuple[str, int]] = {}
@@ -82,6 +84,7 @@ async def kill_and_count(
                     if found["userErrors"]:
                         toll.faults.append(f"{field_name}: {found['userErrors']}")
                     break
+            refused.set()
             await asyncio.sleep(PAUSE_SECONDS)
         toll.while_other_was_dead += bool(dead)
 
@@ -116,8 +119,11 @@ async def kill_and_count(
             await asyncio.sleep(chosen.uniform(0.1, 0.5))
             is_gateway = victim.name.startswith("gateway")
             await asyncio.to_thread(victim.kill)
+            refused.clear()
             dead.update({victim.name} if is_gateway else ())
             await asyncio.sleep(dead_seconds)
+            async with asyncio.timeout(RECOVERY_SECONDS):
+                await refused.wait()
             await asyncio.to_thread(victim.start)
             dead.clear()
             started = time.perf_counter()
