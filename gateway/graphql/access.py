@@ -138,12 +138,26 @@ def guard_fields(type_name: str, fields: Mapping[str, GraphQLField]) -> None:
     """
     for name, field in fields.items():
         if REACH.get((type_name, name)) is not Reach.PART and field.subscribe is None:
-            field.resolve = _checked(type_name, name, field.resolve)
+            field.resolve = Guarded(type_name, name, field.resolve)
 
 
-def _checked(type_name: str, name: str, resolve: Callable[..., Any] | None) -> Callable[..., Any]:
-    def resolver(source: Any, info: Any, **arguments: Any) -> Any:
-        check(info.context.viewer, type_name, name)
-        return resolve(source, info, **arguments) if resolve is not None else getattr(source, name, None)
+class Guarded:
+    """A resolver behind the check."""
 
-    return resolver
+    __slots__ = ("_name", "_type_name", "resolve")
+
+    def __init__(self, type_name: str, name: str, resolve: Callable[..., Any] | None) -> None:
+        self._type_name = type_name
+        self._name = name
+        self.resolve = resolve
+
+    def __call__(self, source: Any, info: Any, **arguments: Any) -> Any:
+        """As graphql-core calls it."""
+        self.check(info.context.viewer)
+        if self.resolve is None:
+            return getattr(source, self._name, None)
+        return self.resolve(source, info, **arguments)
+
+    def check(self, viewer: Viewer) -> None:
+        """See access.check."""
+        check(viewer, self._type_name, self._name)

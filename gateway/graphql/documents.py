@@ -15,12 +15,13 @@ from graphql import (
     NonNullTypeNode,
     OperationDefinitionNode,
     parse,
+    specified_rules,
     validate,
 )
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
-from strawberry.types.execution import ExecutionContext
+from strawberry.types.graphql import OperationType
 
 from gateway.graphql.bounds import MAX_TOKENS, check_selections, check_text
 from gateway.graphql.cost import requested_cost, too_large
@@ -36,6 +37,7 @@ MOST_COSTS = 64  # of one document
 CACHED_TEXT = 16_384  # characters: longer texts are rare and would let the cache grow large
 _SCALARS = frozenset({"ID", "String", "Boolean", "Int", "Float"})
 _MISSING = object()
+_RULES = (*specified_rules, MaybeNullValidationRule, OneOfInputValidationRule)
 _EMPTY = parse("{ __typename }")
 
 
@@ -53,10 +55,24 @@ class Document:
     compiled: Compiled = field(init=False)
     _sizing: tuple[str, ...] | None = field(init=False)
     _costs: dict[tuple[object, ...], int] = field(init=False, default_factory=dict)
+    _types: dict[str | None, OperationType] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
+        for one in self.node.definitions:
+            if isinstance(one, OperationDefinitionNode):
+                kind = OperationType(one.operation.value)
+                for name in (None, one.name.value if one.name else None):
+                    self._types.setdefault(name, kind)
         self.compiled = Compiled(self.whole)
         self._sizing = _sizing_variables(self.node)
+
+    def operation_type(self, name: str | None) -> OperationType | None:
+        """Of an operation, or without a name of the first; None where there is none."""
+        return self._types.get(name)
+
+    def for_reader(self, context: Any) -> DocumentNode:
+        """What is executed: in parts for who reads them alone."""
+        return self.node if context.reads_parts else self.whole
 
     def cost(self, schema: GraphQLSchema, operation_name: str | None, variables: Mapping[str, Any]) -> int:
         """See requested_cost; worked out once for each size that is asked for."""
@@ -134,50 +150,54 @@ class Documents:
 DOCUMENTS = Documents()
 
 
-def take_document(asked: ExecutionContext) -> Document:
-    """Parse, or take what an earlier request parsed. Raises GraphQLError."""
-    document = DOCUMENTS.parsed(asked.schema._schema, asked.query or "")
-    asked.graphql_document = document.node
-    return document
-
-
-def check_document(asked: ExecutionContext, document: Document) -> None:
+def check_document(
+    schema: GraphQLSchema,
+    text: str,
+    document: Document,
+    operation_name: str | None,
+    variables: Mapping[str, Any],
+    context: Any,
+) -> list[GraphQLError]:
     """Validate, or trust what an earlier request found; then hold the operation to the size limit."""
     if document.errors is None:
-        schema: GraphQLSchema = asked.schema._schema
-        rules = (*asked.validation_rules, MaybeNullValidationRule, OneOfInputValidationRule)
-        document.errors = validate(schema, document.node, rules, max_errors=MAX_ERRORS)
+        document.errors = validate(schema, document.node, _RULES, max_errors=MAX_ERRORS)
         if document.errors:
-            DOCUMENTS.keep_refused(schema, asked.query or "", document.errors)
+            DOCUMENTS.keep_refused(schema, text, document.errors)
         else:
-            DOCUMENTS.keep(schema, asked.query or "", document)
-    errors = list(document.errors)
-    if not errors and document.operations > 1 and asked._provided_operation_name is None:
-        errors = [request_error("operationName: the document has several operations; name one", "BAD_REQUEST")]
-    if not errors:
-        cost = document.cost(asked.schema._schema, asked.operation_name, asked.variables or {})
-        asked.context.requested_cost = cost
-        errors = too_large(cost)
-    asked.pre_execution_errors = errors
-    if not asked.context.reads_parts:
-        asked.graphql_document = document.whole
-    asked.context.compiled = document.compiled if asked.context.services.compiles else None
+            DOCUMENTS.keep(schema, text, document)
+    if document.errors:
+        return list(document.errors)
+    if document.operations > 1 and operation_name is None:
+        return [request_error("operationName: the document has several operations; name one", "BAD_REQUEST")]
+    context.requested_cost = document.cost(schema, operation_name, variables)
+    context.compiled = document.compiled if context.services.compiles else None
+    return too_large(context.requested_cost)
 
 
 class DocumentStage(SchemaExtension):
-    """Both, where Strawberry goes through an operation by itself: of what is streamed. Made anew for every request."""
+    """Parsing and checking where Strawberry goes through an operation by itself, of what is streamed. One for each."""
 
     _document: Document
 
     def on_parse(self) -> Iterator[None]:
-        """See take_document."""
-        self._document = take_document(self.execution_context)
+        """See Documents.parsed."""
+        asked = self.execution_context
+        self._document = DOCUMENTS.parsed(asked.schema._schema, asked.query or "")
+        asked.graphql_document = self._document.node
         yield
 
     async def on_validate(self) -> AsyncIterator[None]:
         """See check_document."""
         asked = self.execution_context
-        check_document(asked, self._document)
+        asked.pre_execution_errors = check_document(
+            asked.schema._schema,
+            asked.query or "",
+            self._document,
+            asked._provided_operation_name,
+            asked.variables or {},
+            asked.context,
+        )
+        asked.graphql_document = self._document.for_reader(asked.context)
         if not asked.pre_execution_errors:
             try:
                 await asked.context.spend()

@@ -24,7 +24,7 @@ from strawberry.types.graphql import OperationType
 from gateway.graphql.access import guard
 from gateway.graphql.client import Client
 from gateway.graphql.deprecations import deprecations
-from gateway.graphql.documents import DocumentStage, check_document, take_document
+from gateway.graphql.documents import DOCUMENTS, Document, DocumentStage, check_document
 from gateway.graphql.executor import CompiledExecutor
 from gateway.graphql.incremental import DEFER
 from gateway.graphql.job import Job
@@ -60,17 +60,20 @@ class TandemSchema(strawberry.Schema):
         if not query:
             raise MissingQueryError
         allowed = DEFAULT_ALLOWED_OPERATION_TYPES if allowed_operation_types is None else allowed_operation_types
-        asked = self._create_execution_context(
-            query, allowed, variable_values, context_value, root_value, operation_name, operation_extensions
-        )
+        core, variables = self._schema, variable_values or {}
         try:
-            document = take_document(asked)
-            self._check_type(asked)
-            check_document(asked, document)
-            if asked.pre_execution_errors:
-                return PreExecutionError(data=None, errors=asked.pre_execution_errors)
-            await asked.context.spend()
-            result = await self._executed(asked)
+            document = DOCUMENTS.parsed(core, query)
+            operation_type = document.operation_type(operation_name)
+            if operation_type is None:
+                raise CannotGetOperationTypeError(operation_name)
+            if operation_type not in allowed:
+                raise InvalidOperationTypeError(operation_type)
+            errors = check_document(core, query, document, operation_name, variables, context_value)
+            if errors:
+                return PreExecutionError(data=None, errors=errors)
+            await context_value.spend()
+            result = self._executed(document, variables, context_value, operation_name)
+            result = await result if optimized_is_awaitable(result) else result
         except (CannotGetOperationTypeError, InvalidOperationTypeError):
             raise
         except Exception as error:  # noqa: BLE001 — as Strawberry answers
@@ -78,29 +81,21 @@ class TandemSchema(strawberry.Schema):
             return PreExecutionError(data=None, errors=[refused])
         return ExecutionResult(result.data, result.errors) if isinstance(result, CoreResult) else result
 
-    @staticmethod
-    def _check_type(asked: ExecutionContext) -> None:
-        try:
-            operation_type = asked.operation_type
-        except RuntimeError as error:
-            raise CannotGetOperationTypeError(asked.operation_name) from error
-        if operation_type not in asked.allowed_operations:
-            raise InvalidOperationTypeError(operation_type)
-
-    async def _executed(self, asked: ExecutionContext) -> Any:
-        assert asked.graphql_document is not None  # noqa: S101 — it has been checked
-        found: Any = experimental_execute_incrementally(
+    def _executed(self, document: Document, variables: dict[str, Any], context: Any, name: str | None) -> Any:
+        """graphql-core's result, or what is awaited for it."""
+        node = document.for_reader(context)
+        if context.compiled is not None and node is document.whole:
+            executor = document.compiled.executor(self._schema, name, variables, context)
+            return CoreResult(None, executor) if isinstance(executor, list) else executor.execute_operation()
+        return experimental_execute_incrementally(
             self._schema,
-            asked.graphql_document,
-            root_value=asked.root_value,
-            context_value=asked.context,
-            variable_values=asked.variables,
-            operation_name=asked.operation_name,
+            node,
+            variable_values=variables,
+            context_value=context,
+            operation_name=name,
             executor_class=self.execution_context_class,
             is_awaitable=optimized_is_awaitable,  # type: ignore[arg-type]
-            operation_extensions=asked.operation_extensions,
         )
-        return await found if optimized_is_awaitable(found) else found
 
 
 def build_schema() -> TandemSchema:

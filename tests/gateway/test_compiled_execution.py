@@ -24,6 +24,7 @@ from graphql import (
     DocumentNode,
     ExecutionResult,
     GraphQLEnumType,
+    GraphQLField,
     GraphQLList,
     GraphQLNonNull,
     GraphQLObjectType,
@@ -42,9 +43,11 @@ from hypothesis import HealthCheck, Phase
 from strawberry.execution import optimized_is_awaitable
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext, validate_document
 
-from gateway.graphql.executor import MOST_VARIANTS, Compiled, CompiledExecutor
+from gateway.graphql.calls import Call
+from gateway.graphql.executor import MOST_VARIANTS, Compiled
 from gateway.graphql.schema import build_schema
 from gateway.graphql.selections import is_attribute
+from gateway.graphql.viewer import ENGINEER, Viewer
 from gateway.settings import Settings
 from tests.gateway.generated_operations import OperationMaker
 from tests.gateway.served_market import close_market, open_market
@@ -205,6 +208,7 @@ class Asked:
 
     data: FakeData
     compiled: Compiled | None = None
+    viewer: Viewer = ENGINEER
 
 
 def faked(schema: GraphQLSchema) -> GraphQLSchema:
@@ -226,6 +230,38 @@ def resolve(_source: Any, info: Any, **arguments: Any) -> Any:
 @pytest.fixture(scope="module")
 def schema() -> GraphQLSchema:
     return faked(build_schema()._schema)
+
+
+@pytest.fixture
+def schema_of_functions(monkeypatch: pytest.MonkeyPatch) -> GraphQLSchema:
+    """The schema as it is, but for the functions behind its resolvers, who answer by what they are called with."""
+    schema = build_schema()._schema
+    for kind in schema.type_map.values():
+        if not isinstance(kind, GraphQLObjectType) or kind.name.startswith("__"):
+            continue
+        for definition in kind.fields.values():
+            if definition.subscribe is None and not is_attribute(definition):
+                resolver = definition.extensions["strawberry-definition"].base_resolver
+                monkeypatch.setattr(resolver, "wrapped_func", function(definition, resolver.is_async))
+    return schema
+
+
+def function(definition: GraphQLField, is_async: bool) -> Callable[..., Any]:
+    """A function of Strawberry's, with or without the object and `info`, that answers out of the fake data."""
+    name = definition.extensions["strawberry-definition"].python_name
+
+    def answer(*_source: Any, info: Any = None, **arguments: Any) -> Any:
+        where = None if info is None else info.path.as_list()
+        return FAKED[-1].resolved(definition.type, f"{name} {where} {sorted(arguments.items())}")
+
+    async def answer_later(*source: Any, **named: Any) -> Any:
+        value = answer(*source, **named)
+        return await value if isinstance(value, Later) else value
+
+    return answer_later if is_async else answer
+
+
+FAKED: list[FakeData] = []  # what functions that are not told of the execution answer out of
 
 
 class Tally:
@@ -257,13 +293,13 @@ class Comparison:
     seen: Counter[str] = field(default_factory=Counter)
 
     async def run(self, text: str, variables: dict[str, Any], seed: int, name: str | None = None) -> None:
-        """Over sound data first, then over data that is not: as the first and as a later execution of a document."""
+        """Over sound data and over data that is not: as the first and as a later execution of a document."""
         document = parse(text)
         if validate_document(self.schema, document, tuple(specified_rules)):
             self.seen["refused"] += 1
             return
         compiled = Compiled(document)
-        for broken in (0.0, *BROKEN):
+        for broken in (BROKEN[0], 0.0, BROKEN[1]):
             with Tally() as all_fields:
                 expected = await self._executed(document, variables, Asked(FakeData(self.schema, seed, broken)), name)
             with Tally() as left:
@@ -280,15 +316,21 @@ class Comparison:
     async def _executed(
         self, document: DocumentNode, variables: dict[str, Any], asked: Asked, name: str | None
     ) -> dict[str, Any]:
-        found = experimental_execute_incrementally(
-            self.schema,
-            document,
-            variable_values=variables,
-            context_value=asked,
-            operation_name=name,
-            is_awaitable=optimized_is_awaitable,
-            executor_class=StrawberryGraphQLCoreExecutionContext if asked.compiled is None else CompiledExecutor,
-        )
+        FAKED[:] = [asked.data]
+        found: Any
+        if asked.compiled is None:
+            found = experimental_execute_incrementally(
+                self.schema,
+                document,
+                variable_values=variables,
+                context_value=asked,
+                operation_name=name,
+                is_awaitable=optimized_is_awaitable,
+                executor_class=StrawberryGraphQLCoreExecutionContext,
+            )
+        else:
+            executor = asked.compiled.executor(self.schema, name, variables, asked)
+            found = ExecutionResult(None, executor) if isinstance(executor, list) else executor.execute_operation()
         result = await found if optimized_is_awaitable(found) else found
         assert isinstance(result, ExecutionResult)
         errors = [(str(error), error.formatted, type(error.original_error)) for error in result.errors or ()]
@@ -310,6 +352,55 @@ def test_what_is_compiled_answers_as_graphql_core_does(schema: GraphQLSchema) ->
     assert seen["sound fields compiled"] >= 0.99 * seen["sound fields"]
     assert seen["broken operations with errors"] > 0
     assert not seen["refused"]
+
+
+def test_functions_are_called_with_what_strawberry_calls_them_with(
+    schema_of_functions: GraphQLSchema, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: Counter[str] = Counter()
+    ready = Call.arguments
+
+    def counted(call: Call, *given: Any) -> Any:
+        arguments = ready(call, *given)
+        calls["Strawberry's" if arguments is None else "direct"] += 1
+        return arguments
+
+    monkeypatch.setattr(Call, "arguments", counted)
+    comparison = Comparison(schema_of_functions)
+    with asyncio.Runner() as runner:
+        for number in range(QUERIES):
+            seed = SEED * 1_000_003 + number
+            text, variables = OperationMaker(schema_of_functions, Random(seed)).operation()
+            runner.run(comparison.run(text, variables, seed))
+        for text, variables in TEXTS:
+            for seed in range(3):
+                runner.run(comparison.run(text, variables, seed))
+    gc.collect()
+    seen = comparison.seen
+    print(f"\nseed {SEED}: {', '.join(f'{n} {what}' for what, n in sorted({**seen, **calls}.items()))}")  # noqa: T201
+    assert calls["direct"] > calls["Strawberry's"]
+    assert seen["broken operations with errors"] > 0
+    assert not seen["refused"]
+
+
+NESTED = """query ($id: ID!, $s: String!, $also: String, $n: Int = 5, $on: Boolean) {
+  recommendedJobs(
+    subject: { profile: { skills: [$s, "Go"], likedJobIds: [$id, "j1", $id], country: $also } },
+    query: $also, first: $n, options: { excludeSeen: $on, placement: $s }, after: $also
+  ) { requestId edges { cursor } nodes { id title } }
+}"""
+TEXTS: list[tuple[str, dict[str, Any]]] = [
+    (NESTED, given)
+    for given in (
+        {"id": "j7", "s": "x", "also": "go", "n": 3, "on": True},
+        {"id": "", "s": "", "also": None},
+        {"id": 17, "s": "\u00e4", "n": None, "on": None},
+        {"id": "j7", "s": "SQL", "n": 3.0},
+        {"id": ["j7"], "s": "x"},
+        {"id": "j7", "s": 5},
+        {},
+    )
+]
 
 
 def test_operations_of_another_generator_are_answered_as_by_graphql_core(schema: GraphQLSchema) -> None:
