@@ -19,6 +19,7 @@ from gateway.graphql.bounds import (
     MAX_TOKENS,
     MAX_UNKNOWN,
     MAX_VARIABLES,
+    MAX_WRITTEN,
 )
 from gateway.graphql.documents import CACHED_DOCUMENTS, DOCUMENTS
 from tests.gateway.hostile_documents import HOSTILE, refused
@@ -110,6 +111,9 @@ def test_the_bounds_leave_room_for_what_clients_ask() -> None:
     )
     assert refused("{ " + " ".join(f"a{n}: viewer {{ roles }}" for n in range(300)) + " }")[0] is None
     assert refused("{ viewer { roles } " + "# a comment\n" * 1_000 + " }")[0] is None
+    ids = ",".join(f'"tal-{n:06}"' for n in range(1_000))
+    assert refused(f"{{ jobs(filter: {{ ids: [{ids}] }}) {{ totalCount }} }}")[0] is None
+    assert (refused(f'{{ job(jobId: "{"a" * MAX_WRITTEN}") {{ title }} }}')[0] or "").endswith("as variables")
     nested = "{ jobs(filter: { ids: " + "[" * (MAX_NESTING + 1) + "]" * (MAX_NESTING + 1) + " }) { totalCount } }"
     assert refused(nested)[0] == f"a document nests at most {MAX_NESTING} brackets"
     assert refused("{ " + "a " * MAX_TOKENS + "}")[0] == f"a document has at most {MAX_TOKENS} tokens"
