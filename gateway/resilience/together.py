@@ -14,11 +14,12 @@ Answer = TypeVar("Answer")
 
 @dataclass(slots=True, eq=False)
 class _Question(Generic[Key, Answer]):
-    """What is asked next. context: of who asked first, whose trace shows it."""
+    """What is asked next. context: of who asked first, whose trace shows it. is_begun: whether its turn is the next."""
 
     answered: asyncio.Future[Mapping[Key, Answer]]
     context: contextvars.Context
     keys: dict[Key, None] = field(default_factory=dict)
+    is_begun: bool = False
 
 
 class Together(Generic[Key, Answer]):
@@ -49,16 +50,16 @@ class Together(Generic[Key, Answer]):
 
     def _begin(self) -> None:
         """Ask what is next in the loop's next turn, by when others of this one have joined; unless it has to wait."""
-        if self._free and self._next is not None:
+        question = self._next
+        if self._free and question is not None and not question.is_begun:
             self._free -= 1
-            task = asyncio.create_task(self._ask_next(), context=self._next.context)
+            question.is_begun = True
+            task = asyncio.create_task(self._ask_it(question), context=question.context)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _ask_next(self) -> None:
-        question, self._next = self._next, None
-        if question is None:
-            raise RuntimeError("a question was begun twice")
+    async def _ask_it(self, question: _Question[Key, Answer]) -> None:
+        self._next = None
         try:
             answers = await self._ask(list(question.keys))
         except BaseException as error:
