@@ -29,6 +29,7 @@ from benchmarks.chaos import (  # noqa: F401 - they make the rows
     clients,
     hostile,
     machine,
+    nemesis,
     overload,
     processes,
     servers,

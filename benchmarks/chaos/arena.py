@@ -258,9 +258,10 @@ def judged_page(answer: Mapping[str, Any], page: Mapping[str, Any], country: str
 
 
 def traceback_in(log: str) -> str:
-    """The last lines of the first traceback in a log; empty when there is none."""
-    place = log.find("Traceback")
-    return "" if place < 0 else " ".join(log[place : place + 4_000].replace("\\n", "\n").split())[:3_000]
+    """The first traceback in a log, on one line; empty when there is none."""
+    _, found, after = log.partition("Traceback")
+    # The log is JSON: up to its next line.
+    return " ".join((found + after.partition("\n{")[0]).replace("\\n", "\n").split())
 
 
 def within(seconds: float, is_so: Callable[[], bool]) -> float | None:

@@ -9,15 +9,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from random import Random
 
 from benchmarks.chaos.arena import WORKERS, Arena, within
-from benchmarks.chaos.load import DEGRADED
 from benchmarks.chaos.rows import Observed, row
 from benchmarks.processes import memory_mb
 from gateway.adapters.directory.models import CURRENT, DirectoryModelStore
 from tests.contracts.test_model_store import DAMAGES
-from tests.faults import HANG, REFUSE, RESET, SLOW, TORN
 from tests.gateway.served_market import small_model
 from tests.processes import tandem
 
@@ -204,60 +201,4 @@ def absent(arena: Arena) -> Observed:
         f"{', '.join(said)}, with one process and two: {'; '.join(wrong) or 'one line and exit 1 each'}; "
         f"without the cache {'it serves' if serves else 'it does not serve'}",
         not wrong and serves,
-    )
-
-
-@row(
-    42,
-    "random faults: kill, stop, hang, reset, slow, renew, new model",
-    "nothing failed but what a killed process had in flight, no wrong list, no answer later than three deadlines",
-)
-def nemesis(arena: Arena) -> Observed:
-    dice: Random = arena.dice(42)
-    faults = {"hang": HANG, "refuse": REFUSE, "reset": RESET, "slow": SLOW, "torn": TORN}
-    done: dict[str, int] = {}
-    kills = 0
-    with arena.another() as gateway, arena.load(gateway, rate=arena.rate / 2, seconds=3_600) as load:
-        time.sleep(2)
-        until = time.monotonic() + 60 * arena.minutes
-        while time.monotonic() < until:
-            name = dice.choice(["proxy"] * 6 + ["kill worker", "renew", "kill cache", "stop cache", "model"])
-            done[name] = done.get(name, 0) + 1
-            match name:
-                case "proxy":
-                    proxy = dice.choice((arena.catalogue, arena.events, arena.cache))
-                    proxy.fail(faults[dice.choice(sorted(faults))])
-                    time.sleep(dice.uniform(0.2, 4))
-                    proxy.heal()
-                case "kill worker":
-                    kills += 1
-                    os.kill(dice.choice(arena.workers(gateway) or [gateway.pid]), signal.SIGKILL)
-                case "renew":
-                    os.kill(gateway.pid, signal.SIGHUP)
-                case "kill cache":
-                    arena.stack.cache.kill()
-                    time.sleep(dice.uniform(0.1, 2))
-                    arena.stack.cache.start()
-                case "stop cache":
-                    arena.stack.cache.pause()
-                    time.sleep(dice.uniform(0.1, 2))
-                    arena.stack.cache.resume()
-                case _:
-                    store = DirectoryModelStore(arena.stack.directory / "models", kept=3)
-                    store.publish(small_model(f"nemesis-{time.monotonic_ns()}", talents=300, jobs=240))
-                    store.close()
-            time.sleep(dice.uniform(0.2, 2))
-        arena.heal()
-        time.sleep(5)
-    window = load.all()
-    wrong = sum(count for verdict, count in window.verdicts.items() if "rows" in verdict or "talent" in verdict)
-    lost = sum(count for verdict, count in window.verdicts.items() if verdict.startswith("no answer"))
-    late = sum(answer.took_ms > arena.late_ms for answer in window.answers)
-    return Observed(
-        f"{arena.minutes:g} minutes, {done}: {window.text()}; {wrong} wrong lists, {lost} lost by {kills} kills, "
-        f"{late} later than {arena.late_ms:.0f} ms, degraded {window.share(DEGRADED):.0%}",
-        not wrong
-        and window.failed == lost
-        and lost <= kills * max(5, arena.rate / 2)
-        and late <= 0.01 * len(window.answers),
     )

@@ -18,7 +18,7 @@ from tests.faults import HANG, REFUSE, RESET, SLOW, TORN, Fault, http_answer
 from tests.gateway.test_degradation import BUSY, FAILED_SHARD, PARTIAL
 from tests.production.stack import SERVICE_TOKEN
 
-RECOVERY_S, MARGIN = 3.0, 3.0
+RECOVERY_S, MARGIN, ADDED_MS = 3.0, 3.0, 25.0
 
 
 def tried(
@@ -28,9 +28,13 @@ def tried(
     *,
     degraded: bool,
     recovery_s: float = RECOVERY_S,
+    added_ms: float = float("inf"),
 ) -> Observed:
-    """Load before, during and after a fault. degraded: whether answers have to be, while it lasts, all of them."""
-    calm_s, broken_s, after_s = (3.0, 5.0, 8.0) if arena.is_fast else (6.0, 15.0, 12.0)
+    """Load before, during and after a fault. degraded: whether answers have to be, while it lasts, all of them.
+
+    added_ms: at most, to half of the answers, while it lasts.
+    """
+    calm_s, broken_s, after_s = (2.0, 4.0, 4.0) if arena.is_fast else (5.0, 12.0, 7.0)
     with arena.load() as load:
         time.sleep(calm_s)
         begun = time.time()
@@ -45,10 +49,12 @@ def tried(
     recovered = load.recovered_s(healed, degraded_before=before.share(DEGRADED))
     is_said = during.share(DEGRADED) > 0.95 if degraded else during.share(DEGRADED) <= before.share(DEGRADED) + 0.1
     return Observed(
-        f"{during.text()} (before: p99 {before.quantile_ms(0.99):.0f} ms, {before.share(DEGRADED):.0%} degraded); "
+        f"{during.text()} (before: p50 {before.quantile_ms(0.5):.0f} p99 {before.quantile_ms(0.99):.0f} ms, "
+        f"{before.share(DEGRADED):.0%} degraded); "
         f"{load.all().failed} failed in all; as before {in_seconds(recovered)} after healing",
         not load.all().failed
         and is_said
+        and during.quantile_ms(0.5) <= before.quantile_ms(0.5) + added_ms
         and during.quantile_ms(0.99) <= max(arena.late_ms, 2 * before.quantile_ms(0.99))
         and recovered is not None
         and recovered <= recovery_s,
@@ -116,7 +122,7 @@ def cache_flushed(arena: Arena) -> Observed:
     )
 
 
-@row(3, "cache black-holed", "0 failed, nothing degraded, the breaker opens; p50 < 3 times (gate: + 60 ms)")
+@row(3, "cache black-holed", "0 failed, nothing degraded, the breaker opens; p50 <= 25 ms later")
 def cache_black_hole(arena: Arena) -> Observed:
     return _cache_that_hangs(arena, lambda: arena.cache.fail(HANG), arena.cache.heal)
 
@@ -128,7 +134,7 @@ def cache_stopped(arena: Arena) -> Observed:
 
 def _cache_that_hangs(arena: Arena, break_it: Callable[[], object], heal: Callable[[], object]) -> Observed:
     opened = arena.metric("tandem_guarded_total", dependency="cache", outcome="opened")
-    found = tried(arena, break_it, heal, degraded=False, recovery_s=5)
+    found = tried(arena, break_it, heal, degraded=False, recovery_s=5, added_ms=ADDED_MS * arena.patience)
     opened = arena.metric("tandem_guarded_total", dependency="cache", outcome="opened") - opened
     closed = within(10, lambda: arena.metric("tandem_breaker_state", dependency="cache") == 0)
     return Observed(
@@ -320,7 +326,7 @@ def retry_storm(arena: Arena) -> Observed:
     "file descriptors, threads and connections after it as before (+ 10)",
 )
 def leaks(arena: Arena) -> Observed:
-    toggles = 60 if arena.minutes <= 1 else 200
+    toggles = 200 if arena.minutes < 1 else 1_000
     dice = arena.dice(35)
     faults = [HANG, RESET, REFUSE, TORN]
     with arena.another() as gateway:
@@ -336,9 +342,10 @@ def leaks(arena: Arena) -> Observed:
             for _ in range(toggles):
                 proxy = dice.choice((arena.catalogue, arena.events, arena.cache))
                 proxy.fail(dice.choice(faults))
-                time.sleep(dice.uniform(0.05, 0.4))
+                # One in twenty is so long that what hangs is given up.
+                time.sleep(dice.uniform(0.5, 1.0) if dice.random() < 0.05 else dice.uniform(0.0, 0.08))
                 proxy.heal()
-                time.sleep(dice.uniform(0.05, 0.3))
+                time.sleep(dice.uniform(0.0, 0.08))
         arena.until_well(gateway)
         time.sleep(2)
         after = held()

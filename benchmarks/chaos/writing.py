@@ -34,6 +34,17 @@ def acknowledged(arena: Arena) -> Observed:
     )
 
 
+def kept_events(arena: Arena, prefix: str) -> Counter[str]:
+    """How often each event is kept whose id begins so."""
+
+    async def kept() -> Counter[str]:
+        with arena.stack.events() as log:
+            events = [one async for batch in log.scan() for one in batch]
+        return Counter(one.event_id for one in events if one.event_id.startswith(prefix))
+
+    return asyncio.run(kept())
+
+
 def recorded(arena: Arena, events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What became of events, which are sent again while a store is away: that doubles nothing."""
     for _ in range(20):
@@ -66,19 +77,7 @@ def again(arena: Arena) -> Observed:
     other = [{**event, "jobId": "j240" if event["jobId"] != "j240" else "j1"} for event in events[:50]]
     found = recorded(arena, other)
     conflicts = Counter(error["code"] for error in found["userErrors"])
-
-    async def kept() -> Counter[str]:
-        with arena.stack.events() as log:
-            return Counter(
-                [
-                    one.event_id
-                    async for batch in log.scan()
-                    for one in batch
-                    if one.event_id.startswith(f"again-{stamp}")
-                ]
-            )
-
-    counted = asyncio.run(kept())
+    counted = kept_events(arena, f"again-{stamp}")
     doubled = sum(count != 1 for count in counted.values())
     return Observed(
         f"200 events three times: {dict(taken)}; kept {len(counted)}, {doubled} not once; 50 with another content: "
@@ -115,14 +114,9 @@ def log_away(arena: Arena) -> Observed:
         time.sleep(3)
         for _ in range(20):
             write()
-
-    async def kept() -> set[str]:
-        with arena.stack.events() as log:
-            return {one.event_id async for batch in log.scan() for one in batch}
-
-    there = asyncio.run(kept())
+    there = kept_events(arena, f"away-{stamp}")
     lost = [name for name in acknowledged if name not in there]
-    extra = [name for name in there if name.startswith(f"away-{stamp}") and name not in acknowledged]
+    extra = there.keys() - set(acknowledged)
     grown = memory_mb(*arena.pids()) - before
     return Observed(
         f"{dict(codes)}, {while_away} of them accepted while away; lost {len(lost)}, written though refused "
