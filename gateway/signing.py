@@ -50,6 +50,11 @@ def audience(settings: Settings) -> str:
     return settings.audience or AUDIENCE
 
 
+def has_signing_key(settings: Settings) -> bool:
+    """Whether tokens were signed in the data directory, as `tandem demo` does."""
+    return (settings.data_dir / PRIVATE_FILE).exists()
+
+
 def open_signing_key(settings: Settings) -> SigningKey:
     """The key of the data directory, made when there is none.
 

@@ -220,11 +220,19 @@ It is open: on this machine, without a token, everybody is an engineer who may r
 
 {sample_query(talent_id)}
 
-With a token it answers as another role. These live {TOKEN_HOURS} hours; `tandem token` prints more. Send one of them as
+With a token it answers as another role. These live {TOKEN_HOURS} hours; more are printed by
+`{_own(settings)}tandem token --role ROLE --sub ID`. Send one of them as
 `Authorization: Bearer …`, in GraphiQL as {{"Authorization": "Bearer …"}} below “Headers”:
 
 {sample_tokens(settings, talent_id)}
 """
+
+
+def _own(settings: Settings) -> str:
+    """What has to stand before a command so that it finds the demo's data directory."""
+    from gateway.settings import load_settings
+
+    return "" if settings.data_dir == load_settings().data_dir else f"TANDEM_DATA_DIR={settings.data_dir} "
 
 
 def sample_tokens(settings: Settings, talent_id: str) -> str:

@@ -37,15 +37,25 @@ def command(
     """Print a token for a role; how to use it goes to stderr.
 
     The service token of TANDEM_AUTH=token, or one that is signed with the key in the data directory: `tandem demo`
-    takes these, and TANDEM_AUTH=jwt when it is told to. A provider's own tokens come from the provider.
+    takes these, and TANDEM_AUTH=jwt when it is told to. A provider's own tokens come from the provider. For the role
+    service it is signed with TANDEM_AUTH=open or jwt, or where a demo has been in the data directory.
     """
     settings = load_settings()
-    if role is Role.SERVICE and sub is None and settings.auth != "jwt":
+    if role is Role.SERVICE and sub is None and not _takes_signed(settings):
         _service_token(settings)
     else:
         typer.echo(signed(settings, role, sub, hours))
         _say_how(settings, role, hours)
     typer.echo("Every request carries it in a header:\n  Authorization: Bearer <token>", err=True)
+
+
+def _takes_signed(settings: Settings) -> bool:
+    """Whether who serves from here takes a signed token for the service."""
+    from gateway.signing import has_signing_key
+
+    if settings.auth is None and settings.service_token is None:
+        return has_signing_key(settings)
+    return settings.auth in ("open", "jwt")
 
 
 def signed(settings: Settings, role: Role, sub: str | None, hours: float) -> str:
@@ -90,7 +100,8 @@ def _service_token(settings: Settings) -> None:
     typer.echo(
         "This is a new token, kept nowhere. Serve with it:\n"
         "  export TANDEM_AUTH=token TANDEM_SERVICE_TOKEN=<token>\n"
-        "  tandem serve",
+        "  tandem serve\n"
+        "A running `tandem demo` does not take it: set TANDEM_DATA_DIR to its data directory and ask again.",
         err=True,
     )
 
@@ -100,7 +111,9 @@ def _say_how(settings: Settings, role: Role, hours: float) -> None:
 
     typer.echo(
         f"This speaks for the role {role.value} for {hours:g} hours, signed with the key in {settings.data_dir}: for "
-        "development.\n`tandem demo` over the same directory takes it. Serve for it alone:\n"
+        "development.\n`tandem demo` over the same directory takes it."
+        + (" TANDEM_AUTH=token wants another: TANDEM_AUTH=token tandem token" if role is Role.SERVICE else "")
+        + " Serve for it alone:\n"
         f"  export TANDEM_AUTH=jwt TANDEM_ISSUER={issuer(settings)} TANDEM_AUDIENCE={audience(settings)} \\\n"
         f"    TANDEM_JWKS_URL={_own_url(settings)}\n"
         "  tandem serve",

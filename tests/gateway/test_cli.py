@@ -193,8 +193,8 @@ def test_settings_show_the_value_in_force_and_no_secret(run: Run) -> None:
     assert err == "tandem: TANDEM_PROT is set and is no setting\n"
 
 
-def test_a_new_token_is_alone_on_stdout_and_different_each_time(run: Run) -> None:
-    first, second = run("token", "--role", "service"), run("token")
+def test_a_new_token_is_alone_on_stdout_and_different_each_time(run: Run, tmp_path: Path) -> None:
+    first, second = run("token", "--role", "service", DATA_DIR=str(tmp_path)), run("token", DATA_DIR=str(tmp_path))
     assert first[0] == second[0] == 0
     assert re.fullmatch(r"[A-Za-z0-9_-]{43}\n", first[1])
     assert first[1] != second[1]
@@ -207,6 +207,18 @@ def test_the_token_in_force_is_printed(run: Run) -> None:
     assert (code, out) == (0, "s3cret\n")
     assert "It is not asked for until TANDEM_AUTH=token is set." in err
     assert "not asked for" not in run("token", SERVICE_TOKEN="s3cret", AUTH="token")[2]
+
+
+def test_where_a_demo_has_been_the_service_gets_a_token_that_it_takes(run: Run, tmp_path: Path) -> None:
+    data = {"DATA_DIR": str(tmp_path)}
+    assert "A running `tandem demo` does not take it" in run("token", **data)[2]
+    assert run("token", "--role", "admin", **data)[0] == 0  # which makes a key
+    code, out, err = run("token", **data)
+    told = jwt.decode(out.strip(), options={"verify_signature": False})
+    assert (code, told["role"], told["sub"]) == (0, "service", "service")
+    assert "TANDEM_AUTH=token wants another: TANDEM_AUTH=token tandem token" in err
+    assert re.fullmatch(r"[A-Za-z0-9_-]{43}\n", run("token", AUTH="token", **data)[1])
+    assert run("token", SERVICE_TOKEN="s3cret", **data)[1] == "s3cret\n"
 
 
 def test_a_token_can_be_had_before_the_setting_that_needs_it(run: Run) -> None:

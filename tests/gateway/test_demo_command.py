@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -34,6 +35,7 @@ from gateway.market.built import (
 )
 from gateway.market.spec import DAY_MS, MarketSpec
 from tests.factories import NOW_MS
+from tests.processes import tandem
 
 SMALL = ("--talents", "120", "--jobs", "80", "--events", "4000")
 SPEC = MarketSpec(end_ms=NOW_MS, talents=120, jobs=80, events=4_000)
@@ -271,6 +273,15 @@ def test_the_demo_serves_what_its_banner_promises(tmp_path: Path) -> None:
             who = {"query": "{ viewer { roles } }"}
             for role, token in tokens.items():
                 answer = httpx.post(address[0], json=who, headers={"Authorization": f"Bearer {token}"}).json()
+                assert answer == {"data": {"viewer": {"roles": [role]}}}
+            more = re.search(r"`(TANDEM_DATA_DIR=\S+ tandem token --role ROLE --sub ID)`", said)
+            assert more is not None, said
+            directory, *words = shlex.split(more[1])
+            for role, subject in {"client": "c-1", "service": None}.items():
+                of_role = words[1:2] + ["--role", role] + (["--sub", subject] if subject else [])
+                printed = tandem(Path(directory.partition("=")[2]), *of_role)
+                headers = {"Authorization": f"Bearer {printed.stdout.strip()}"}
+                answer = httpx.post(address[0], json=who, headers=headers).json()
                 assert answer == {"data": {"viewer": {"roles": [role]}}}
             bad = httpx.post(address[0], json=who, headers={"Authorization": f"Bearer {tokens['admin']}x"})
             assert bad.status_code == 401
