@@ -13,10 +13,10 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route, WebSocketRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway import instruments
 from gateway.graphql.persisted import PersistedOperations
@@ -24,6 +24,7 @@ from gateway.graphql.schema import SCHEMA, TandemSchema
 from gateway.graphql.services import Services
 from gateway.http import graphiql
 from gateway.http.auth import Access
+from gateway.http.compression import COMPRESSED_FROM, COMPRESSION_LEVEL, Compression
 from gateway.http.graphql_view import CONSISTENCY_TOKEN, COST, TIMEOUT, GraphQLView
 from gateway.http.health import Health, Readiness
 from gateway.http.metrics import Metrics
@@ -35,8 +36,6 @@ from recommender.errors import NoModelError, TandemError
 from recommender.recommender import Recommender
 
 REFRESH_SECONDS = 1.0
-COMPRESSED_FROM = 1_024  # bytes: below, one packet holds it anyway
-COMPRESSION_LEVEL = 4  # 1 to 9: beyond, a percent less size costs twice the time
 
 _log = structlog.get_logger("tandem.http")
 
@@ -84,7 +83,8 @@ def build_app(
                 max_age=600,
             )
         )
-    layers.append(Middleware(GZipMiddleware, minimum_size=COMPRESSED_FROM, compresslevel=COMPRESSION_LEVEL))
+    layers.append(Middleware(Compression, minimum_size=COMPRESSED_FROM, compresslevel=COMPRESSION_LEVEL))
+    layers.append(Middleware(Direct, view=view))
     return Starlette(
         routes=[
             # A Route, not a Mount: a Mount answers POST /graphql with a redirect.
@@ -101,6 +101,20 @@ def build_app(
         exception_handlers={HttpProblem: _refused, HTTPException: _not_served},
         lifespan=_serving(services, readiness, (*access.tasks, metrics.follow, *tasks)),
     )
+
+
+class Direct:
+    """ASGI middleware, the innermost: GraphQL over HTTP goes to its view past the router and its handlers of errors,
+    none of which the view leaves to them."""
+
+    def __init__(self, app: ASGIApp, view: ASGIApp) -> None:
+        self._app = app
+        self._view = view
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI layer."""
+        is_ours = scope["type"] == "http" and scope["path"] == "/graphql" and not scope.get("root_path")
+        await (self._view if is_ours else self._app)(scope, receive, send)
 
 
 async def _refused(_request: Request, error: Exception) -> Response:

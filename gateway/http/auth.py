@@ -6,7 +6,7 @@ import hmac
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import HTTPConnection
@@ -18,6 +18,8 @@ from gateway.settings import Settings, SettingsError, is_loopback
 
 if TYPE_CHECKING:
     from gateway.http.tokens import TokenVerifier
+
+LONGEST_HOST = 255  # characters of a name, and more than of any address; a longer one is nobody's
 
 Authenticate = Callable[[HTTPConnection], Viewer]
 
@@ -123,14 +125,18 @@ def _at_home(request: HTTPConnection) -> None:
     the same origin as this server; it cannot choose the Host header.
     """
     host = request.headers.get("host", "")
-    name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
-    if not is_loopback(name):
+    if not _is_of_this_machine(host[:LONGEST_HOST]):
         raise HttpProblem(
             403,
             "FORBIDDEN",
             f"TANDEM_AUTH=open serves localhost and loopback addresses only; the Host header is {host[:100]!r}. "
             "Set TANDEM_AUTH=token or TANDEM_AUTH=jwt to be reached by other names",
         )
+
+
+@lru_cache(maxsize=64)  # clients send the same one over and over
+def _is_of_this_machine(host: str) -> bool:
+    return is_loopback(host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host)
 
 
 def _jwt_access(settings: Settings, now_seconds: Callable[[], float], monotonic: Callable[[], float]) -> Access:

@@ -15,7 +15,6 @@ from typing import Any, cast
 import orjson
 from cross_web import AsyncHTTPRequestAdapter, StarletteRequestAdapter
 from graphql import ExperimentalIncrementalExecutionResults, GraphQLError
-from starlette.datastructures import State
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -41,8 +40,8 @@ from gateway.graphql.services import Services
 from gateway.http.auth import Access
 from gateway.http.graphiql import page_response
 from gateway.http.multipart import parts_response
-from gateway.http.negotiation import EVENT_STREAM, GRAPHQL, parts_form, response_type, wants_page
-from gateway.http.observation import ObservedOperation
+from gateway.http.negotiation import EVENT_STREAM, GRAPHQL, negotiated, wants_page
+from gateway.http.observation import ObservedOperation, State
 from gateway.http.problem import JSON, HttpProblem, json_response, problem_response
 from gateway.http.request_body import checked_requests, sent
 from gateway.http.sockets import SocketContext, SocketHandler, TextSocket
@@ -54,6 +53,9 @@ TIMEOUT = "tandem-timeout-ms"  # how long the caller waits; no longer than the s
 COST = "tandem-cost"  # who sends it, whatever it says, is told in `extensions.cost`
 CONNECTION_INIT_TIMEOUT = timedelta(seconds=10)
 SUBSCRIPTIONS_PER_CONNECTION = 100
+_ALLOWED = {  # to be answered in one piece, by method
+    method: tuple(OperationType.from_http(method) - {OperationType.SUBSCRIPTION}) for method in ("GET", "POST")
+}
 _OPERATION = {"query", "documentId", "extensions"}  # one of these parameters makes a GET a request for an answer
 
 
@@ -123,34 +125,33 @@ class GraphQLView(GraphQL[Context, None]):
         if request.method == "GET" and not _OPERATION & request.query_params.keys() and wants_page(accept):
             self._access.opens_page(request)
             return page_response(request)
-        request.state.media_type = response_type(accept)
-        request.state.parts_form = parts_form(accept) if request.state.media_type != EVENT_STREAM else None
-        if request.state.media_type == EVENT_STREAM:
+        wanted, state = negotiated(accept), request.scope["state"]
+        state["media_type"], state["parts_form"] = wanted.media_type, wanted.parts_form
+        if wanted.media_type == EVENT_STREAM:
             return await self.run(request)
         return await self._answered(request)
 
     async def _answered(self, request: Request) -> Response:
         """What Strawberry's `run` does for an answer in one piece, or in parts of our own."""
         context = await self.get_context(request)
-        adapter = RequestAdapter(request)
-        asked = await self.parse_http_body(adapter)
-        found = await self.execute_operation(request, adapter, asked, context, None, None)
-        if isinstance(found, list):
-            return self._response([await self.process_result(request, one) for one in found], request.state)
-        return self._response(await self.process_result(request, found), request.state)
+        asked, state = await self._asked(request), request.scope["state"]
+        if isinstance(asked, list):
+            found = await self._executed_all(request, context, asked)
+            return self._response([_answer(one, state) for one in found], state)
+        return self._response(_answer(await self._executed(request, context, asked), state), state)
 
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket | None = None) -> Context:
         """Who asks is settled here, before the body is read. Raises HttpProblem."""
         if isinstance(request, WebSocket):
             return SocketContext(self._services, request)
-        viewer = self._access.viewer(request)
+        viewer, state = self._access.viewer(request), request.scope["state"]
         if token := request.headers.get(CONSISTENCY_TOKEN):
             try:
                 await reach(decode_token(token), self._services)
             except BadInputError as error:
                 raise HttpProblem(400, "BAD_USER_INPUT", str(error)) from error
             except UnavailableError as error:
-                log_unavailable(error, request.state.request_id)
+                log_unavailable(error, state["request_id"])
                 text = (
                     f"{error.part} does not show yet what Tandem-Consistency-Token speaks of: try again later, or "
                     "without the header for what there is"
@@ -159,8 +160,8 @@ class GraphQLView(GraphQL[Context, None]):
         return Context(
             self._services,
             viewer,
-            request.state.request_id,
-            reads_parts=request.state.parts_form is not None,
+            state["request_id"],
+            reads_parts=state["parts_form"] is not None,
             most_s=_allowed_s(request),
         )
 
@@ -175,18 +176,22 @@ class GraphQLView(GraphQL[Context, None]):
         return orjson.loads(data)
 
     async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData | list[GraphQLRequestData]:
+        """What Strawberry's `run` is to stream. Raises HttpProblem."""
+        assert isinstance(request, RequestAdapter)  # noqa: S101 — of request_adapter_class
+        asked = await self._asked(request.request)
+        assert isinstance(asked, OperationRequest)  # noqa: S101 — a stream is of one
+        asked.protocol = "sse"
+        return asked
+
+    async def _asked(self, request: Request) -> OperationRequest | list[OperationRequest]:
         """The operation to run, or the batch of them. Raises HttpProblem."""
-        assert isinstance(request, RequestAdapter)  # noqa: S101 — made by the line above
-        state, given = request.request.state, await sent(request.request)
+        state, given = request.scope["state"], await sent(request)
         try:
-            asked = checked_requests(given, 1 if state.media_type == EVENT_STREAM else self._batch_operations)
+            asked = checked_requests(given, 1 if state["media_type"] == EVENT_STREAM else self._batch_operations)
         except HttpProblem as problem:
-            raise HttpProblem(self._status_of_refusal(state.media_type), problem.code, str(problem)) from problem
+            raise HttpProblem(self._status_of_refusal(state["media_type"]), problem.code, str(problem)) from problem
         if isinstance(asked, list):
-            state.media_type = JSON  # the other type is of one answer
-            return [*asked]
-        if state.media_type == EVENT_STREAM:
-            asked.protocol = "sse"
+            state["media_type"] = JSON  # the other type is of one answer
         return asked
 
     def _status_of_refusal(self, media_type: str) -> int:
@@ -201,21 +206,8 @@ class GraphQLView(GraphQL[Context, None]):
         root_value: None,
         sub_response: Response | None,
     ) -> Any:
-        """One answer, one for each operation of a batch, or a stream of them for who asked for one."""
-        if isinstance(request_data, list):
-            # Each as if it had come alone: what one of them writes, no other has loaded before.
-            contexts = [
-                Context(self._services, context.viewer, context.request_id, most_s=context.most_s) for _ in request_data
-            ]
-            return await asyncio.gather(
-                *(
-                    self.execute_single(request, request_adapter, sub_response, own, root_value, one)
-                    for own, one in zip(contexts, request_data, strict=True)
-                )
-            )
+        """The stream of answers that Strawberry's `run` sends."""
         assert isinstance(request_data, OperationRequest)  # noqa: S101 — made by parse_http_body
-        if request_data.protocol != "sse":
-            return await self.execute_single(request, request_adapter, sub_response, context, root_value, request_data)
         try:
             operation = await self.operations.find(request_data, context.viewer)
         except GraphQLError as error:
@@ -230,48 +222,44 @@ class GraphQLView(GraphQL[Context, None]):
         )
         return finished_stream(cast("AsyncIterator[ExecutionResult]", results), context.request_id)
 
+    async def _executed_all(
+        self, request: Request, context: Context, asked: Sequence[OperationRequest]
+    ) -> list[ExecutionResult]:
+        """Each as if it had come alone: what one of them writes, no other has loaded before."""
+        contexts = [Context(self._services, context.viewer, context.request_id, most_s=context.most_s) for _ in asked]
+        return await asyncio.gather(
+            *(self._executed(request, own, one) for own, one in zip(contexts, asked, strict=True))
+        )
+
     def should_render_graphql_ide(self, request: Any) -> bool:
         """Never here: `_answer` has sent the page already."""
         return False
 
-    async def execute_single(
-        self,
-        request: Request,
-        request_adapter: AsyncHTTPRequestAdapter,
-        sub_response: Response | None,
-        context: Context,
-        root_value: None,
-        request_data: GraphQLRequestData,
-    ) -> ExecutionResult:
+    async def _executed(self, request: Request, context: Context, asked: OperationRequest) -> ExecutionResult:
         """Run one operation, and count it; its errors come out coded and masked."""
-        assert isinstance(request_data, OperationRequest)  # noqa: S101 — made by parse_http_body
         context.begin()
         try:
-            operation = await self.operations.find(request_data, context.viewer)
+            operation = await self.operations.find(asked, context.viewer)
         except GraphQLError as error:
             return PreExecutionError(data=None, errors=[error])
-        with ObservedOperation(operation, request.state) as observed:
-            result = await self._executed(request, request_adapter, context, operation, request_data)
+        with ObservedOperation(operation, request.scope["state"]) as observed:
+            result = await self._finished(request, context, operation, asked)
             codes = [str((error.extensions or {}).get("code")) for error in result.errors or ()]
             reasons = (result.extensions or {}).get("degraded", {}).get("reasons", ())
             observed.ends(codes, reasons, context.requested_cost, ", ".join(context.viewer.roles))
         return result
 
-    async def _executed(
-        self,
-        request: Request,
-        request_adapter: AsyncHTTPRequestAdapter,
-        context: Context,
-        operation: Operation,
-        request_data: OperationRequest,
+    async def _finished(
+        self, request: Request, context: Context, operation: Operation, asked: OperationRequest
     ) -> ExecutionResult:
+        state = request.scope["state"]
         try:
             result = await self.schema.execute(
                 operation.text,
-                variable_values=request_data.variables,
+                variable_values=asked.variables,
                 context_value=context,
-                operation_name=request_data.operation_name,
-                allowed_operation_types=OperationType.from_http(request_adapter.method) - {OperationType.SUBSCRIPTION},
+                operation_name=asked.operation_name,
+                allowed_operation_types=_ALLOWED[request.method],
             )
         except InvalidOperationTypeError as error:
             if error.operation_type is not OperationType.SUBSCRIPTION:
@@ -284,7 +272,7 @@ class GraphQLView(GraphQL[Context, None]):
         if not isinstance(result, PreExecutionError):
             await self.operations.register(operation)
         if isinstance(result, ExperimentalIncrementalExecutionResults):
-            request.state.parts = Parts(request.state.parts_form, result, context.request_id)
+            state["parts"] = Parts(state["parts_form"], result, context.request_id)
             first = result.initial_result
             result = ExecutionResult(data=first.data, errors=first.errors)
         result = finished(result, context.request_id)
@@ -293,34 +281,41 @@ class GraphQLView(GraphQL[Context, None]):
             cost = cost_report(context.requested_cost, actual_cost(result.data), context.allowance)
             result.extensions = {**(result.extensions or {}), "cost": cost}
         if is_throttled and context.allowance is not None:
-            request.state.retry_after_seconds = wait(context.allowance)
+            state["retry_after_seconds"] = wait(context.allowance)
         return result
 
     async def process_result(self, request: Request, result: ExecutionResult) -> GraphQLHTTPResponse:
-        """The answer's JSON: no `data` entry for a request that was not executed."""
-        answer: dict[str, Any] = {}
-        if result.errors:
-            answer["errors"] = [error.formatted for error in result.errors]
-        if isinstance(result, PreExecutionError):
-            request.state.refused_for = [error["extensions"]["code"] for error in answer["errors"]]
-        else:
-            answer["data"] = result.data
-        answer |= {"extensions": result.extensions} if result.extensions else {}
-        if hasattr(request.state, "parts"):
-            answer |= request.state.parts.opening
-        return answer  # type: ignore[return-value]
+        """One answer of a stream."""
+        return _answer(result, request.scope["state"])
 
     def _response(self, answer: GraphQLHTTPResponse | list[GraphQLHTTPResponse], state: State) -> Response:
         """The HTTP answer in the negotiated type and with its status."""
-        if hasattr(state, "parts"):
-            return parts_response(answer, state.parts)
-        status, codes, headers = 200, getattr(state, "refused_for", []), {}
-        # Apollo's clients look for this code in an answer, and some look at no other answer than a 200.
-        if state.media_type == GRAPHQL and codes and codes != [NOT_FOUND]:
-            status = 400 if "GRAPHQL_PARSE_FAILED" in codes else self._refused_status
-        if THROTTLED in codes and not isinstance(answer, list):
-            status, headers = 429, {"Retry-After": str(state.retry_after_seconds)}
-        return json_response(answer, status=status, media_type=state.media_type, headers=headers)
+        if "parts" in state:
+            return parts_response(answer, state["parts"])
+        status, codes, headers = 200, state.get("refused_for", ()), {}
+        if codes:
+            # Apollo's clients look for this code in an answer, and some look at no other answer than a 200.
+            if state["media_type"] == GRAPHQL and codes != [NOT_FOUND]:
+                status = 400 if "GRAPHQL_PARSE_FAILED" in codes else self._refused_status
+            if THROTTLED in codes and not isinstance(answer, list):
+                status, headers = 429, {"Retry-After": str(state["retry_after_seconds"])}
+        return json_response(answer, status=status, media_type=state["media_type"], headers=headers)
+
+
+def _answer(result: ExecutionResult, state: State) -> GraphQLHTTPResponse:
+    """The answer's JSON: no `data` entry for a request that was not executed."""
+    answer: dict[str, Any] = {}
+    if result.errors:
+        answer["errors"] = [error.formatted for error in result.errors]
+    if isinstance(result, PreExecutionError):
+        state["refused_for"] = [error["extensions"]["code"] for error in answer["errors"]]
+    else:
+        answer["data"] = result.data
+    if result.extensions:
+        answer["extensions"] = result.extensions
+    if "parts" in state:
+        answer |= state["parts"].opening
+    return answer  # type: ignore[return-value]
 
 
 def _allowed_s(request: Request) -> float:

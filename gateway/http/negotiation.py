@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache
+
 from gateway.graphql.incremental import PartsForm
 from gateway.http.problem import JSON, HttpProblem
 
@@ -11,6 +14,31 @@ MULTIPART = "multipart/mixed"
 
 # What each range covers, the first one preferred. `*/*` is curl's and stands for plain JSON.
 _COVERS = {GRAPHQL: GRAPHQL, JSON: JSON, "*/*": JSON, "application/*": JSON, EVENT_STREAM: EVENT_STREAM}
+
+
+LONGEST_KEPT = 500  # characters of a header: those of browsers and clients are shorter
+MOST_KEPT = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Negotiated:
+    """What is answered in. parts_form: None for who does not read parts."""
+
+    media_type: str
+    parts_form: PartsForm | None
+
+
+def negotiated(accept: str) -> Negotiated:
+    """What a header asks for. Raises HttpProblem 406 when none that we have is accepted."""
+    return _kept(accept) if len(accept) <= LONGEST_KEPT else _negotiated(accept)
+
+
+def _negotiated(accept: str) -> Negotiated:
+    media_type = response_type(accept)
+    return Negotiated(media_type, parts_form(accept) if media_type != EVENT_STREAM else None)
+
+
+_kept = lru_cache(maxsize=MOST_KEPT)(_negotiated)  # clients send the same one over and over
 
 
 def response_type(accept: str) -> str:

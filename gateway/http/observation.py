@@ -7,12 +7,12 @@ import re
 import time
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Final
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders, State
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import instruments, tracing
@@ -27,6 +27,8 @@ _SEVERITY: Final[tuple[Outcome, ...]] = ("ok", "client_error", "degraded", "shed
 # What the code of an error says of whose fault it is; every other one is the caller's.
 _OURS: Final = frozenset({"INTERNAL", "UNAVAILABLE", "NO_MODEL"})
 _SHED: Final = frozenset({"OVERLOADED"})
+
+State = dict[str, Any]  # of a request: its id, its trace, its operations, and what the view adds
 
 _log = structlog.get_logger("tandem.http")
 
@@ -80,12 +82,12 @@ class ObservedOperation:
 
     def _count(self, seconds: float) -> None:
         instruments.operations(self._name, self._outcome).inc()
-        trace_id = self._state.trace_id
+        trace_id = self._state["trace_id"]
         instruments.operation_seconds(self._name).observe(seconds, trace_id and {"trace_id": trace_id})
         if self._cost:
             instruments.QUERY_COST.observe(self._cost)
         tracing.annotate({"outcome": self._outcome})
-        self._state.operations.append((self._name, self._outcome))
+        self._state["operations"].append((self._name, self._outcome))
 
 
 class Observation:
@@ -103,33 +105,35 @@ class Observation:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
         # The path of a known route alone: any other may be made up, and hold anything.
         route = scope["path"] if scope["path"] in ROUTES else "other"
-        traces = tracing.traces()
-        span: AbstractContextManager[Any] = nullcontext()
-        if traces is not None and route not in _QUIET:
-            attributes = {"http.request.method": scope["method"], "http.route": route}
-            span = traces.request(f"{scope['method']} {route}", headers, attributes)
-        with span:
+        headers, traces = Headers(scope=scope), tracing.traces()
+        if traces is None or route in _QUIET:
             trace_id = tracing.given_trace_id(headers.get("traceparent")) if traces is None else traces.trace_id()
-            given = headers.get("x-request-id", "")
-            request_id = given if _REQUEST_ID.fullmatch(given) else trace_id or self._new_id()
-            state = scope.setdefault("state", {})
-            state |= {"request_id": request_id, "trace_id": trace_id, "operations": []}
-            await self._observed(scope, receive, send, route)
+            await self._observed(scope, receive, send, route, trace_id, headers)
+            return
+        attributes = {"http.request.method": scope["method"], "http.route": route}
+        with traces.request(f"{scope['method']} {route}", headers, attributes):
+            await self._observed(scope, receive, send, route, traces.trace_id(), headers)
 
-    async def _observed(self, scope: Scope, receive: Receive, send: Send, route: str) -> None:
-        state = scope["state"]
+    async def _observed(
+        self, scope: Scope, receive: Receive, send: Send, route: str, trace_id: str | None, headers: Headers
+    ) -> None:
+        given = headers.get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else trace_id or self._new_id()
+        state = scope.setdefault("state", {})
+        state |= {"request_id": request_id, "trace_id": trace_id, "operations": []}
         status, is_stream = 500, False
 
         async def send_with_id(message: Message) -> None:
             nonlocal status, is_stream
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = state["request_id"]
-                is_stream = headers.get("content-type", "").startswith("text/event-stream")
+                told = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+                message["headers"] = told
+                is_stream = any(
+                    name == b"content-type" and value.startswith(b"text/event-stream") for name, value in told
+                )
             await send(message)
 
         instruments.IN_FLIGHT.inc()

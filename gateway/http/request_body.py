@@ -66,13 +66,18 @@ async def _body(request: Request) -> bytes:
     if announced.isdigit() and int(announced[:20]) > MAX_BODY:
         await _pass_over(request)
         raise _too_large()
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
+    parts, size, has_more = [], 0, True
+    while has_more:  # as Request.stream, without its generator
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        has_more = message.get("more_body", False)
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
         if size > MAX_BODY:
-            await _pass_over(request)
+            if has_more:
+                await _pass_over(request)
             raise _too_large()
-        parts.append(part)
     return b"".join(parts)
 
 
