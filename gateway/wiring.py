@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gateway.resilience.guard import Guard
     from gateway.resilience.guards import Guards
     from gateway.settings import Settings
+    from recommender.kept_documents import KeptDocuments
     from recommender.rules import Rule
     from recommender.steering import Steering
 
@@ -99,12 +100,16 @@ def open_stores(settings: Settings, *, must_exist: bool = False) -> Stores:
 
 @dataclass(frozen=True, slots=True)
 class Guarded:
-    """The stores as requests use them: those on servers behind guards, embedded ones as they are."""
+    """The stores as requests use them: those on servers behind guards, embedded ones as they are.
+
+    documents: what the process keeps of them as objects; None where nothing is on a server, as the cache does it then.
+    """
 
     catalogue: SqliteCatalogue | GuardedCatalogue
     events: SqliteEventLog | GuardedEventLog
     cache: MemoryCache | GuardedCache
     guards: Guards
+    documents: KeptDocuments | None = None
 
 
 def guarded(stores: Stores) -> Guarded:
@@ -113,14 +118,17 @@ def guarded(stores: Stores) -> Guarded:
     from gateway.resilience.guards import Guards
     from gateway.resilience.loop_lag import LoopLag
     from gateway.resilience.rate_limit import RateLimit
+    from recommender.kept_documents import KeptDocuments
 
     settings, lag = stores.settings, LoopLag()
+    is_far = settings.catalogue_elasticsearch_url is not None or settings.cache_redis_url is not None
+    documents = KeptDocuments() if is_far else None
     guards: list[Guard] = []
     catalogue: Any = stores.catalogue
     if settings.catalogue_elasticsearch_url is not None:
         from gateway.resilience.catalogue import GuardedCatalogue
 
-        catalogue = GuardedCatalogue(catalogue, lag)
+        catalogue = GuardedCatalogue(catalogue, lag, documents)
         guards.append(catalogue.guard)
     events: Any = stores.events
     if settings.events_redis_url is not None:
@@ -138,7 +146,8 @@ def guarded(stores: Stores) -> Guarded:
     shared = cache if settings.cache_redis_url is not None else None
     rates = settings.rate_by_role
     limit = RateLimit(rates, shared, sharers=settings.workers) if rates else None
-    return Guarded(catalogue, events, cache, Guards(settings.deadline_ms / 1_000, lag, tuple(guards), admission, limit))
+    held = Guards(settings.deadline_ms / 1_000, lag, tuple(guards), admission, limit)
+    return Guarded(catalogue, events, cache, held, documents)
 
 
 def open_vectors(

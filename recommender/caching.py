@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 from recommender.degradation import CURRENT, degraded
 from recommender.documents import Document
 from recommender.errors import UnavailableError
+from recommender.kept_documents import KeptDocuments
 from recommender.mirror import Mirror
 from recommender.ports import Cache, CachedDocument, CachedList, Catalogue, Lost
 
@@ -58,13 +59,16 @@ class Turn:
 class Caching:
     """A cache with single flight. `counts` by what and outcome only ever grow; all of it on one event loop.
 
+    near: documents that are kept as objects, where the cache is on a server.
+
     Outcomes of lists: hit, miss, garbage, shared (with a computation of this process), awaited (from another process),
     refreshed (made anew in good time), computed, alone (made beside others, and for nobody else). Of documents: hit,
     miss, garbage. Of the cache: failed.
     """
 
-    def __init__(self, cache: Cache, clock_ms: Callable[[], int]) -> None:
+    def __init__(self, cache: Cache, clock_ms: Callable[[], int], near: KeptDocuments | None = None) -> None:
         self._cache = cache
+        self._near = near
         self._clock_ms = clock_ms
         self._flights: dict[str, Turn] = {}
         # What was made here just now: a burst that makes the cache late, to take it or to give it, would make it again.
@@ -173,17 +177,23 @@ class Caching:
         The catalogue is asked at most once.
         """
         distinct = list(dict.fromkeys(ordinals))
-        nothing: list[CachedDocument | Lost] = [Lost.ABSENT] * len(distinct)
-        kept = await self._try(lambda: self._cache.get_documents(mirror.kind, distinct), nothing)
         answers: dict[int, Document | None] = {}
-        for ordinal, found, changed_at in zip(distinct, kept, mirror.changed_at(distinct), strict=True):
-            # A document that the mirror never had is nobody's to vouch for.
-            if isinstance(found, CachedDocument) and 0 < changed_at <= found.revision:
-                answers[ordinal] = found.document
-            else:
-                self.counts["documents", "garbage" if found is Lost.GARBAGE else "miss"] += 1
+        if self._near is not None:
+            answers |= self._near.get(mirror, distinct)
+        far = [ordinal for ordinal in distinct if ordinal not in answers]
+        if far:
+            nothing: list[CachedDocument | Lost] = [Lost.ABSENT] * len(far)
+            kept = await self._try(lambda: self._cache.get_documents(mirror.kind, far), nothing)
+            for ordinal, found, changed_at in zip(far, kept, mirror.changed_at(far), strict=True):
+                # A document that the mirror never had is nobody's to vouch for.
+                if isinstance(found, CachedDocument) and 0 < changed_at <= found.revision:
+                    answers[ordinal] = found.document
+                    if self._near is not None:
+                        self._near.put(mirror, found.revision, [found.document])
+                else:
+                    self.counts["documents", "garbage" if found is Lost.GARBAGE else "miss"] += 1
         self.counts["documents", "hit"] += len(answers)
-        missing = [ordinal for ordinal in distinct if ordinal not in answers]
+        missing = [ordinal for ordinal in far if ordinal not in answers]
         by_id: list[Document | None] = []
         if missing or ids:
             revision = mirror.revision  # read before the documents: they are at least as new
@@ -192,6 +202,8 @@ class Caching:
             by_id = read[len(missing) :]
             new = [CachedDocument(revision, document) for document in read[: len(missing)] if document is not None]
             if new and not degraded():
+                if self._near is not None:
+                    self._near.put(mirror, revision, [kept.document for kept in new])
                 await self._try(lambda: self._cache.put_documents(mirror.kind, new, HARD_MS), None)
         return [answers[ordinal] for ordinal in ordinals] + by_id
 

@@ -35,10 +35,13 @@ class Catalogue(Protocol):
         """The in-process columns of one kind, brought up to the catalogue's revision in one round trip."""
         ...
 
-    async def matching(self, kind: Kind, requests: Sequence[tuple[Filter, str | None]], as_of_ms: int) -> list[BitMap]:
+    async def matching(
+        self, kind: Kind, requests: Sequence[tuple[Filter, str | None]], as_of_ms: int, *, is_current: bool = False
+    ) -> list[BitMap]:
         """Ordinals of the documents that match each (filter, text). `as_of_ms` is the now of relative clauses.
 
         Expiry is no part of it: see `Mirror.eligible`. A text whose terms are none matches everything.
+        is_current: the caller has asked for `mirror` just now, so that filters alone need no look at what has changed.
         """
         ...
 

@@ -19,6 +19,7 @@ from recommender.errors import BadInputError, CursorExpiredError
 from recommender.events import Event, EventType, actor_of
 from recommender.exposure import Floor
 from recommender.interest import Interest
+from recommender.kept_interests import RestsOn
 from recommender.kept_lists import KEPT_BEST, basis, best_of_kept, kept_from, list_key
 from recommender.mirror import Mirror
 from recommender.model import Ordinals
@@ -205,6 +206,22 @@ def spoken_history(draft: Draft) -> Sequence[Event]:
     if query.after is None:
         return draft.history
     return [event for event in draft.history if event.seq <= draft.pins.history]
+
+
+def rests_on(draft: Draft) -> RestsOn:
+    """What the interest of a list is solved from. A similar list, a profile and a later page are nobody's to keep."""
+    query, history = draft.query, spoken_history(draft)
+    is_kept = query.mode is Mode.RECOMMENDED and query.after is None and query.subject_id is not None
+    return RestsOn(
+        loaded=draft.loaded,
+        item_kind=query.item_kind,
+        subject=(query.subject_kind, query.subject_id) if is_kept and query.subject_id is not None else None,
+        mutual_weight=draft.mutual_weight,
+        history=tuple(history),
+        known=tuple(draft.mirror.ordinals_of([event.id_of(query.item_kind) for event in history])),
+        ordinal=draft.subject_ordinal,
+        said=tuple(draft.said),
+    )
 
 
 def _likes(query: ListQuery) -> list[Event]:

@@ -38,7 +38,9 @@ from recommender.grounds import (
     probabilities,
     told,
 )
-from recommender.interest import MUTUAL_WEIGHT, Interest, OrdinalsOf, interests_from_histories
+from recommender.interest import MUTUAL_WEIGHT, Interest, interests_from_histories
+from recommender.kept_documents import KeptDocuments
+from recommender.kept_interests import KeptInterests, RestsOn
 from recommender.kept_lists import snapshot_from
 from recommender.kept_pages import KeptPages
 from recommender.mirror import Mirror
@@ -84,10 +86,10 @@ from recommender.ranking import (
     lent_to_subjects,
     nominee_request,
     own_row,
+    rests_on,
     row_of_subject,
     set_basis,
     set_key,
-    spoken_history,
     strategies_of,
     strategy_of_page,
     trained_interest,
@@ -116,7 +118,8 @@ SHARED_TURNS: Final = 2  # how often a list waits for another request's computat
 class Recommender:
     """Ranked lists of jobs and talents, and why. `clock_ms` is now in epoch milliseconds, `new_id` names a request.
 
-    watched: told of each step (match, fold-in, score) while it is done.
+    documents: kept as objects beside a cache that is on a server. watched: told of each step (match, fold-in, score)
+    while it is done.
     """
 
     def __init__(
@@ -129,6 +132,7 @@ class Recommender:
         clock_ms: Callable[[], int],
         new_id: Callable[[], str],
         cache: Cache | None = None,
+        documents: KeptDocuments | None = None,
         vectors: VectorIndex | None = None,
         nominated_from: int = 1,
         steering: Steering | None = None,
@@ -140,8 +144,9 @@ class Recommender:
         self._serving_log = serving_log
         self._versions = Versions(models, clock_ms)
         self._snapshots = Snapshots()
-        self._caching = None if cache is None else Caching(cache, clock_ms)
+        self._caching = None if cache is None else Caching(cache, clock_ms, documents)
         self._kept_pages = KeptPages()
+        self._kept_interests = KeptInterests()
         self._followed: dict[Kind, Mirror] = {}
         self._vectors, self._nominated_from, self._vectors_alone_until_ms = vectors, nominated_from, 0
         self._clock_ms = clock_ms
@@ -182,8 +187,8 @@ class Recommender:
         self._steering = replace(self._steering, rules=tuple(rules))
 
     def forget_pages(self) -> None:
-        """Keep no page that was served: a document of one is gone, so that none of them would be served again."""
-        self._kept_pages = KeptPages()
+        """Keep nothing of what was served: a document of it is gone, so that no such page would be served again."""
+        self._kept_pages, self._kept_interests = KeptPages(), KeptInterests()
 
     async def lists(self, queries: Sequence[ListQuery], *, recorded: bool = True) -> list[Answer]:
         """A page per query, None for an unknown subject. Failures are returned, each in the place of its query.
@@ -482,35 +487,46 @@ class Recommender:
         for draft in drafts:
             groups[draft.query.item_kind, draft.loaded, draft.mutual_weight].append(draft)
         for (kind, loaded, mutual_weight), group in groups.items():
-            histories = [spoken_history(draft) for draft in group]
-            ordinals_of = group[0].mirror.ordinals_of
+            wanted = [rests_on(draft) for draft in group]
+            found = [self._kept_interests.get(one) for one in wanted]
+            places = [place for place, interest in enumerate(found) if interest is None]
+            lacking = [wanted[place] for place in places]
 
             def solve(
-                histories: Sequence[Sequence[Event]] = histories,
                 kind: Kind = kind,
                 loaded: LoadedModel = loaded,
-                group: Sequence[Draft] = group,
-                ordinals_of: OrdinalsOf = ordinals_of,
+                group: Sequence[Draft] = [group[place] for place in places],
+                lacking: Sequence[RestsOn] = lacking,
                 mutual_weight: float = mutual_weight,
             ) -> list[Interest]:
                 return interests_from_histories(
-                    histories,
+                    [one.history for one in lacking],
                     kind,
                     loaded.model,
-                    ordinals_of,
+                    group[0].mirror.ordinals_of,
                     lent_to_subjects(group),
                     mutual_weight=mutual_weight,
-                    subjects=[draft.subject_ordinal for draft in group],
+                    subjects=[one.ordinal for one in lacking],
                 )
 
-            is_long = len(group) > INLINE_LISTS or sum(map(len, histories)) > INLINE_EVENTS
-            with self._watched("fold-in"):
-                interests = await _apart(is_long, solve)
-            for draft, folded in zip(group, interests, strict=True):
-                interest = own_row(draft) if draft.query.mode is Mode.SIMILAR else draft.trained or folded
-                if not interest.is_silent:
-                    acted = interest.is_by_events or draft.query.mode is Mode.SIMILAR or draft.trained is not None
-                    draft.snapshot = Snapshot(Strategy.COLLABORATIVE if acted else Strategy.CONTENT, interest)
+            if lacking:
+                is_long = len(lacking) > INLINE_LISTS or sum(len(one.history) for one in lacking) > INLINE_EVENTS
+                with self._watched("fold-in"):
+                    solved = await _apart(is_long, solve)
+                for place, one, folded in zip(places, lacking, solved, strict=True):
+                    found[place] = folded
+                    self._kept_interests.put(one, folded)
+            for draft, interest in zip(group, found, strict=True):
+                if interest is None:
+                    raise RuntimeError("every interest is solved by now")
+                self._take_interest(draft, interest)
+
+    def _take_interest(self, draft: Draft, folded: Interest) -> None:
+        """Go on with the interest of a list, where that prefers anything."""
+        interest = own_row(draft) if draft.query.mode is Mode.SIMILAR else draft.trained or folded
+        if not interest.is_silent:
+            acted = interest.is_by_events or draft.query.mode is Mode.SIMILAR or draft.trained is not None
+            draft.snapshot = Snapshot(Strategy.COLLABORATIVE if acted else Strategy.CONTENT, interest)
 
     async def _describe(self, drafts: Sequence[Draft]) -> None:
         """Traits of the subjects without a vector: of their documents, of a profile itself."""
@@ -563,7 +579,7 @@ class Recommender:
             asked = [(draft.query.filter, draft.query.text) for draft in group]
             requests = list(dict.fromkeys([*asked, *(trait.request(kind) for trait in traits)]))
             with self._watched("match"):
-                found = await self._catalogue.matching(kind, requests, group[0].now_ms)
+                found = await self._catalogue.matching(kind, requests, group[0].now_ms, is_current=True)
             chosen = dict(zip(requests, found, strict=True))
             postings = {trait: chosen[trait.request(kind)] for trait in traits}
             for draft in group:

@@ -25,9 +25,9 @@ COMPUTING_SECONDS = 0.1  # so that everybody comes while the list is computed
 class SlowCatalogue(FakeCatalogue):
     """Takes its time for what matches."""
 
-    async def matching(self, *arguments: Any) -> Any:
+    async def matching(self, *arguments: Any, **named: Any) -> Any:
         await asyncio.sleep(COMPUTING_SECONDS)
-        return await super().matching(*arguments)
+        return await super().matching(*arguments, **named)
 
 
 async def ask(url: str, process: str, times: int) -> dict[str, Any]:

@@ -230,6 +230,7 @@ def build_services(stores: Stores, rules: RulesFile | None = None, ports: Guarde
         clock_ms=_clock_ms,
         new_id=_new_id,
         cache=ports.cache,
+        documents=ports.documents,
         vectors=stores.vectors,
         nominated_from=stores.settings.knn_from,
         steering=steering_of(stores.settings, () if rules is None else rules.rules),
@@ -278,11 +279,10 @@ def forgetting(ports: Guarded, services: Services) -> Forgetting:
     """Drops what this process holds of documents that are deleted, here or by another gateway."""
     from gateway.forgetting import Forgetting
     from gateway.graphql.remembered import forget_remembered
-    from gateway.resilience.catalogue import GuardedCatalogue
 
     def forget(kind: Kind, ordinals: Sequence[int], ids: Sequence[str]) -> None:
-        if isinstance(ports.catalogue, GuardedCatalogue):
-            ports.catalogue.forget_kept(kind, ordinals)
+        if ports.documents is not None:
+            ports.documents.forget(kind, ordinals)
         ports.events.forget_kept(kind, ids)
         services.recommender.forget_pages()
         forget_remembered()

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Protocol
 
 from pyroaring import BitMap
 
 from gateway.resilience.guard import Guard
 from gateway.resilience.loop_lag import LoopLag
+from gateway.resilience.together import Together
 from recommender.degradation import DegradedReason
 from recommender.documents import Changes, Document, Kind, Patch, PatchOutcome, Refused
 from recommender.errors import UnavailableError
 from recommender.filters import Filter
+from recommender.kept_documents import KeptDocuments
 from recommender.mirror import Mirror
 from recommender.ports import Catalogue, CatalogueWriter, OnRebuild
 from recommender.search import Facet, FacetRequest, SearchPage, SearchRequest
-
-DOCUMENTS_KEPT: Final = 10_000  # of each kind, some 2 KB each
 
 
 class ReadCatalogue(Catalogue, CatalogueWriter, Protocol):
@@ -29,8 +28,18 @@ class ReadCatalogue(Catalogue, CatalogueWriter, Protocol):
         """The mirror as it was last brought up."""
         ...
 
+    async def mirrors(self, kinds: Sequence[Kind]) -> dict[Kind, Mirror]:
+        """Those of several kinds, see Catalogue.mirror; asked for together."""
+        ...
+
     async def matching(
-        self, kind: Kind, requests: Sequence[tuple[Filter, str | None]], as_of_ms: int, *, asks: bool = True
+        self,
+        kind: Kind,
+        requests: Sequence[tuple[Filter, str | None]],
+        as_of_ms: int,
+        *,
+        is_current: bool = False,
+        asks: bool = True,
     ) -> list[BitMap]:
         """See Catalogue."""
         ...
@@ -56,29 +65,38 @@ class GuardedCatalogue:
     other reader, and whoever writes, gets the failure.
     """
 
-    def __init__(self, catalogue: ReadCatalogue, lag: LoopLag | None = None) -> None:
+    def __init__(
+        self, catalogue: ReadCatalogue, lag: LoopLag | None = None, documents: KeptDocuments | None = None
+    ) -> None:
         self._catalogue = catalogue
+        self._documents = KeptDocuments() if documents is None else documents
         self.guard = Guard("catalogue", DegradedReason.CATALOGUE, self._probe, lag=lag)
-        self._documents: dict[Kind, OrderedDict[int, tuple[int, Document]]] = {kind: OrderedDict() for kind in Kind}
+        self._looks = Together(catalogue.mirrors)
 
     async def _probe(self) -> None:
         """Also catches up with what has changed meanwhile, so that the first request afterwards need not."""
-        for kind in Kind:
-            await self._catalogue.mirror(kind)
+        await self._catalogue.mirrors(list(Kind))
 
     async def mirror(self, kind: Kind) -> Mirror:
         """See Catalogue."""
         try:
-            return await self.guard.read(lambda: self._catalogue.mirror(kind))
+            (mirror,) = await self.guard.read(lambda: self._looks.get([kind]))
         except UnavailableError as error:
             known = self._catalogue.known_mirror(kind)
             self.guard.degrade(error)
             return known
+        return mirror
 
-    async def matching(self, kind: Kind, requests: Sequence[tuple[Filter, str | None]], as_of_ms: int) -> list[BitMap]:
-        """See Catalogue."""
+    async def matching(
+        self, kind: Kind, requests: Sequence[tuple[Filter, str | None]], as_of_ms: int, *, is_current: bool = False
+    ) -> list[BitMap]:
+        """See Catalogue. What asks nobody cannot fail either."""
+        if is_current and all(text is None for _, text in requests):
+            return await self._catalogue.matching(kind, requests, as_of_ms, is_current=True)
         try:
-            return await self.guard.read(lambda: self._catalogue.matching(kind, requests, as_of_ms))
+            return await self.guard.read(
+                lambda: self._catalogue.matching(kind, requests, as_of_ms, is_current=is_current)
+            )
         except UnavailableError as error:
             self.guard.degrade(error)
             return await self._catalogue.matching(kind, requests, as_of_ms, asks=False)
@@ -103,47 +121,29 @@ class GuardedCatalogue:
         self, kind: Kind, ordinals: Sequence[int] = (), ids: Sequence[str] = ()
     ) -> list[Document | None]:
         """See Catalogue."""
-        revision = self._revision(kind)  # read before the documents: they are at least as new
+        mirror = self._mirror(kind)
+        revision = 0 if mirror is None else mirror.revision  # read before the documents: they are at least as new
         try:
             found = await self.guard.read(lambda: self._catalogue.get_many(kind, ordinals, ids))
         except UnavailableError as error:
-            mirror = self._catalogue.known_mirror(kind)
+            known = self._catalogue.known_mirror(kind)
             self.guard.degrade(error)
-            return self._known(mirror, [*ordinals, *mirror.ordinals_of(ids)])
-        self._keep(kind, revision, found)
+            return self._known(known, [*ordinals, *known.ordinals_of(ids)])
+        if mirror is not None:
+            self._documents.put(mirror, revision, [document for document in found if document is not None])
         return found
 
-    def _revision(self, kind: Kind) -> int:
+    def _mirror(self, kind: Kind) -> Mirror | None:
         try:
-            return self._catalogue.known_mirror(kind).revision
+            return self._catalogue.known_mirror(kind)
         except UnavailableError:
-            return 0
-
-    def _keep(self, kind: Kind, revision: int, documents: Sequence[Document | None]) -> None:
-        kept = self._documents[kind]
-        for document in documents:
-            if document is not None:
-                kept[document.ordinal] = revision, document
-                kept.move_to_end(document.ordinal)
-        while len(kept) > DOCUMENTS_KEPT:
-            kept.popitem(last=False)
-
-    def forget_kept(self, kind: Kind, ordinals: Sequence[int]) -> None:
-        """Drop documents that are gone."""
-        for ordinal in ordinals:
-            self._documents[kind].pop(ordinal, None)
+            return None
 
     def _known(self, mirror: Mirror, ordinals: Sequence[int | None]) -> list[Document | None]:
         """A kept document where it has not changed since, else what the columns hold; None for one that is gone."""
-        kept, found = self._documents[mirror.kind], list[Document | None]()
-        for ordinal in ordinals:
-            document = None if ordinal is None else mirror.document(ordinal)
-            if document is not None:
-                revision, whole = kept.get(document.ordinal, (0, document))
-                (changed_at,) = mirror.changed_at([document.ordinal])
-                document = whole if changed_at <= revision else document
-            found.append(document)
-        return found
+        kept = self._documents.get(mirror, [ordinal for ordinal in ordinals if ordinal is not None])
+        columns = [None if ordinal is None else mirror.document(ordinal) for ordinal in ordinals]
+        return [None if one is None else kept.get(one.ordinal, one) for one in columns]
 
     async def changes(self, kind: Kind, since: int, limit: int = 10_000) -> Changes:
         """See Catalogue."""
@@ -161,9 +161,7 @@ class GuardedCatalogue:
         self, kind: Kind, document_id: str, *, erase: bool = False, at_ms: int | None = None
     ) -> str | None:
         """See CatalogueWriter."""
-        kept = self._documents[kind]
-        for ordinal in [ordinal for ordinal, (_, document) in kept.items() if document.id == document_id]:
-            del kept[ordinal]
+        self._documents.forget_id(kind, document_id)
         return await self.guard.write(lambda: self._catalogue.delete(kind, document_id, erase=erase, at_ms=at_ms))
 
     async def rebuild(self, on_progress: OnRebuild | None = None) -> int:

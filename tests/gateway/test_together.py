@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from gateway.resilience.together import Together
+from recommender.errors import UnavailableError
 
 
 class Server:
@@ -79,3 +80,90 @@ async def test_who_leaves_takes_nothing_from_the_others() -> None:
     server.gates[0].set_result(None)
     assert await asyncio.gather(*asking[1:]) == [[1], [2], [3]]
     assert server.asked == [[0, 1, 2, 3]]
+
+
+class Counting:
+    """Answers with how often it was asked, when it is told to."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+        self.was_asked = asyncio.Event()
+        self.may_answer = asyncio.Event()
+        self.failure: Exception | None = None
+
+    async def ask(self, keys: Sequence[str]) -> dict[str, int]:
+        self.asked.append(sorted(keys))
+        self.was_asked.set()
+        number = len(self.asked)
+        await self.may_answer.wait()
+        if self.failure is not None:
+            raise self.failure
+        return dict.fromkeys(keys, number)
+
+
+async def test_what_comes_while_a_question_is_under_way_is_asked_after_it_and_once_for_all() -> None:
+    server = Counting()
+    together = Together(server.ask)
+    first = [asyncio.create_task(together.get(["a"])), asyncio.create_task(together.get(["b", "a"]))]
+    await server.was_asked.wait()
+    later = [asyncio.create_task(together.get([key])) for key in ("a", "c", "a")]
+    await asyncio.sleep(0)
+    assert server.asked == [["a", "b"]]
+    server.may_answer.set()
+    assert [await one for one in first] == [[1], [1, 1]]
+    assert [await one for one in later] == [[2], [2], [2]]
+    assert server.asked == [["a", "b"], ["a", "c"]]
+    assert await together.get(["a"]) == [3]
+
+
+async def test_as_many_questions_as_may_be_are_under_way_at_once() -> None:
+    server = Counting()
+    together = Together(server.ask, at_once=2)
+    asked = []
+    for key in "abc":
+        asked.append(asyncio.create_task(together.get([key])))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert server.asked == [["a"], ["b"]]
+    server.may_answer.set()
+    assert [await one for one in asked] == [[1], [2], [3]]
+
+
+async def test_a_failure_is_everybodys_who_asked_and_nobody_elses() -> None:
+    server = Counting()
+    together = Together(server.ask)
+    failing = [asyncio.create_task(together.get(["a"])) for _ in range(3)]
+    server.failure = UnavailableError("catalogue", "it is away")
+    server.may_answer.set()
+    assert [type(one) for one in await asyncio.gather(*failing, return_exceptions=True)] == [UnavailableError] * 3
+    server.failure = None
+    assert await together.get(["a"]) == [2]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_one_who_leaves_leaves_the_others_their_answer_or_its_failure(fails: bool) -> None:
+    server = Counting()
+    together = Together(server.ask)
+    leaving, staying = [asyncio.create_task(together.get(["a"])) for _ in range(2)]
+    await server.was_asked.wait()
+    leaving.cancel()
+    if fails:
+        server.failure = UnavailableError("catalogue", "it is away")
+    server.may_answer.set()
+    (answer,) = await asyncio.gather(staying, return_exceptions=True)
+    assert isinstance(answer, UnavailableError) if fails else answer == [1]
+    assert leaving.cancelled()
+
+
+async def test_a_failure_after_everybody_has_left_is_logged_by_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    server = Counting()
+    together = Together(server.ask)
+    leaving = asyncio.create_task(together.get(["a"]))
+    await server.was_asked.wait()
+    leaving.cancel()
+    server.failure = UnavailableError("catalogue", "it is away")
+    server.may_answer.set()
+    await asyncio.gather(leaving, return_exceptions=True)
+    server.failure = None
+    assert await together.get(["a"]) == [2]
+    assert not caplog.records

@@ -65,7 +65,9 @@ class FakeCatalogue:
                 found.remove(ordinal)
         return found
 
-    async def matching(self, kind: Kind, requests: Sequence[tuple[Filter, str | None]], as_of_ms: int) -> list[BitMap]:
+    async def matching(
+        self, kind: Kind, requests: Sequence[tuple[Filter, str | None]], as_of_ms: int, *, is_current: bool = False
+    ) -> list[BitMap]:
         self.calls[f"matching {kind.value}"] += 1
         return [self._matches(kind, wanted, text, as_of_ms) for wanted, text in requests]
 

@@ -174,6 +174,18 @@ def changed(since: int, base: int, size: int) -> tuple[Body, Body]:
     )
 
 
+def news(since: int, base: int) -> Body:
+    """Whether anything was changed after a revision: what `changed` would find, if but one document of it."""
+    first, second = changed(since, base, 1)
+    return {
+        "size": 1,
+        "terminate_after": 1,
+        "_source": False,
+        "track_total_hits": False,
+        "query": {"bool": {"should": [first["query"], second["query"]]}},
+    }
+
+
 def written_after(seq_no: int, size: int) -> Body:
     """Everything with a higher sequence number, in order."""
     return {
@@ -218,7 +230,10 @@ def named(ordinals: Sequence[int], marks: Sequence[str]) -> Body:
     }
 
 
-def multi_search(index: str, preference: str, searches: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The lines of an msearch. preference: names the one copy of the shard that all of them ask."""
-    header = {"index": index, "preference": preference, "allow_partial_search_results": False}
-    return [line for search in searches for line in (header, search)]
+def multi_search(preference: str, searches: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Mapping[str, Any]]:
+    """The lines of an msearch, each search in its index. preference: names the one copy of a shard that all ask."""
+    return [
+        line
+        for index, search in searches
+        for line in ({"index": index, "preference": preference, "allow_partial_search_results": False}, search)
+    ]

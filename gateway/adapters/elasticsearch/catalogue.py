@@ -18,13 +18,13 @@ from gateway.adapters.elasticsearch.connection import (
     IndexMovedError,
     address_from_url,
 )
-from gateway.adapters.elasticsearch.following import MOVES, Follower
+from gateway.adapters.elasticsearch.following import MOVES, Follower, catch_up_together
 from gateway.adapters.elasticsearch.layout import Layout
 from gateway.adapters.elasticsearch.rebuilding import rebuild
 from gateway.adapters.elasticsearch.records import Record, record_from_hit
 from gateway.adapters.elasticsearch.vectors import ElasticsearchVectors
 from gateway.adapters.elasticsearch.writing import Writer
-from gateway.adapters.mirrored import facets_of, found, page_of
+from gateway.adapters.mirrored import facets_of, found, found_at_once, page_of
 from gateway.adapters.term_postings import TextMatch
 from recommender.documents import Changes, Document, Kind, Patch, PatchOutcome, Refused
 from recommender.errors import UnavailableError
@@ -110,9 +110,13 @@ class ElasticsearchCatalogue:
 
     async def mirror(self, kind: Kind) -> Mirror:
         """See Catalogue. One round trip when nothing has changed."""
-        follower = self._followers[kind]
-        await self._connection.run(follower.catch_up())
-        return follower.mirror
+        return (await self.mirrors([kind]))[kind]
+
+    async def mirrors(self, kinds: Sequence[Kind]) -> dict[Kind, Mirror]:
+        """Those of several kinds; see `mirror`."""
+        followers = {kind: self._followers[kind] for kind in kinds}
+        await self._connection.run(catch_up_together(self._cluster, list(followers.values())))
+        return {kind: follower.mirror for kind, follower in followers.items()}
 
     async def _answer(
         self,
@@ -136,9 +140,18 @@ class ElasticsearchCatalogue:
         return await asyncio.to_thread(read)
 
     async def matching(
-        self, kind: Kind, requests: Sequence[tuple[Filter, str | None]], as_of_ms: int, *, asks: bool = True
+        self,
+        kind: Kind,
+        requests: Sequence[tuple[Filter, str | None]],
+        as_of_ms: int,
+        *,
+        is_current: bool = False,
+        asks: bool = True,
     ) -> list[BitMap]:
         """See Catalogue; asks: see _answer."""
+        known = await found_at_once(self._followers[kind].mirror, requests, as_of_ms) if is_current else None
+        if known is not None:
+            return known
 
         def read(mirror: Mirror, matches: list[TextMatch | None]) -> list[BitMap]:
             return [

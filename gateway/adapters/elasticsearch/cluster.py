@@ -52,7 +52,13 @@ class Cluster:
         self, index: str, searches: Sequence[Body], *, is_request: bool = True, only: Sequence[str] = ()
     ) -> list[list[dict[str, Any]]]:
         """The hits of each search, in one round trip. only: the parts of a hit that are wanted."""
-        lines = multi_search(index, self._preference, searches)
+        return await self.search_each([(index, search) for search in searches], is_request=is_request, only=only)
+
+    async def search_each(
+        self, searches: Sequence[tuple[str, Body]], *, is_request: bool = True, only: Sequence[str] = ()
+    ) -> list[list[dict[str, Any]]]:
+        """The same, each search in an index of its own."""
+        lines = multi_search(self._preference, searches)
         wanted = [f"responses.hits.hits.{name}" for name in only] if only else ["responses.hits.hits"]
         answer = await self.connection.ask(
             lambda client: client.msearch(searches=lines, filter_path=[*wanted, *OUTCOME]), is_request=is_request
@@ -61,7 +67,7 @@ class Cluster:
         if len(responses) != len(searches):
             raise UnavailableError(PART, "Elasticsearch gave an answer with something else in it")
         found = []
-        for response in responses:
+        for (index, _), response in zip(searches, responses, strict=True):
             if (error := response.get("error")) is not None:
                 raise await self._failure(index, error["type"], response["status"])
             # Asked not to, a cluster gives no part of an answer; what stands before one may know nothing of that.

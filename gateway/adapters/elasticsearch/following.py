@@ -61,10 +61,15 @@ class Follower:
                 return
         raise UnavailableError(PART, "its index is moved again and again")
 
-    async def _look(self) -> None:
+    async def news(self) -> tuple[str, bodies.Body]:
+        """The search, and in which index, that finds something when anything has changed since the mirror's state."""
         index = await self._layout.index(self.kind)
-        news = await self._cluster.search(index, bodies.changed(self.mirror.revision, base_of(index), 1), only=("_id",))
-        if not any(news):
+        return index, bodies.news(self.mirror.revision, base_of(index))
+
+    async def _look(self) -> None:
+        index, question = await self.news()
+        (news,) = await self._cluster.search(index, [question], only=("_id",))
+        if not news:
             return
         # What is written but not yet visible may stand before what is visible. The checkpoint says how far nothing is
         # missing, once a refresh has made visible what it counts.
@@ -197,6 +202,18 @@ class Follower:
         """The mirror and the matches of texts, both of one state as long as the block lasts. postings: from `ready`."""
         with self._lock:
             yield self.mirror, [match_of([postings[term] for term in terms(text or "")]) for text in texts]
+
+
+async def catch_up_together(cluster: Cluster, followers: Sequence[Follower]) -> None:
+    """Have each take in every write that was acknowledged before: one round trip for all when there is none."""
+    try:
+        questions = [await follower.news() for follower in followers]
+        found = await cluster.search_each(questions, only=("_id",))
+    except IndexMovedError:
+        behind = list(followers)
+    else:
+        behind = [follower for follower, news in zip(followers, found, strict=True) if news]
+    await asyncio.gather(*(follower.catch_up() for follower in behind))
 
 
 def changes_of(kind: Kind, records: Sequence[Record], revision: int) -> Changes:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
-from recommender.documents import Document, Kind
+from recommender.documents import Kind
+from recommender.kept_documents import TEXT_OVERHEAD, document_bytes
 from recommender.ports import CachedDocument, CachedList, CachedMutual, Lost
 
 Key = str | tuple[Kind, int]
 
-# What Python adds: nine arrays and their owner, or some twenty fields. Measured with tracemalloc.
-LIST_OVERHEAD = 1_600
-DOCUMENT_OVERHEAD = 1_200
-TEXT_OVERHEAD = 56
+LIST_OVERHEAD = 1_600  # what Python adds: nine arrays and their owner. Measured with tracemalloc.
 
 
 class MemoryCache:
@@ -110,11 +108,3 @@ def list_bytes(kept: CachedList) -> int:
     arrays = (*of_interests, kept.shared, kept.units, kept.best, kept.scores)
     traits = sum(len(value) + 3 * TEXT_OVERHEAD for _, value, _ in kept.traits)
     return LIST_OVERHEAD + sum(array.nbytes for array in arrays) + traits
-
-
-def document_bytes(document: Document) -> int:
-    """Memory that a document takes: at most two bytes for a letter of the usual scripts."""
-    texts = [document.title or "", document.description or "", *document.skills]
-    for name, value in document.attributes.items():
-        texts += [name, value]
-    return DOCUMENT_OVERHEAD + sum(TEXT_OVERHEAD + 2 * len(text) for text in texts)

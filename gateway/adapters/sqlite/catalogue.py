@@ -12,7 +12,7 @@ from threading import Lock
 from pyroaring import BitMap
 
 from gateway.adapters.drafts import Draft, Tombstone, bad_id, checked_ids, is_id
-from gateway.adapters.mirrored import facets_of, found, page_of
+from gateway.adapters.mirrored import facets_of, found, found_at_once, page_of
 from gateway.adapters.sqlite import document_rows, text_index, tombstones
 from gateway.adapters.sqlite.database import Database
 from gateway.adapters.sqlite.text_index import TextIndex
@@ -90,8 +90,13 @@ class SqliteCatalogue:
                 matches = [index.match(connection, revision, text) for text in texts]
             yield mirror, matches
 
-    async def matching(self, kind: Kind, requests: Sequence[tuple[Filter, str | None]], as_of_ms: int) -> list[BitMap]:
+    async def matching(
+        self, kind: Kind, requests: Sequence[tuple[Filter, str | None]], as_of_ms: int, *, is_current: bool = False
+    ) -> list[BitMap]:
         """See Catalogue."""
+        known = await found_at_once(self._mirrors[kind], requests, as_of_ms) if is_current else None
+        if known is not None:
+            return known
 
         def read() -> list[BitMap]:
             with self._view(kind, [text for _, text in requests]) as (mirror, matches):
