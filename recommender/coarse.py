@@ -48,13 +48,15 @@ class Coarse:
 def fixed(array: npt.NDArray[Number]) -> npt.NDArray[Number]:
     """A contiguous view that cannot be written, as a stored model's arrays are. For others loops are compiled anew."""
     view = np.ascontiguousarray(array).view()
-    view.flags.writeable = False
+    view.setflags(write=False)
     return view
 
 
 def coarse_from_factors(factors: npt.NDArray[np.float32]) -> tuple[Codes, Scales]:
     """Codes and scales of rows."""
-    codes, scales = np.empty(factors.shape, np.int8), np.empty(len(factors), np.float32)
+    room = np.empty(factors.size + kernels.LINE, np.int8)
+    begin = -room.ctypes.data % kernels.LINE  # rows that straddle cache lines are fetched twice
+    codes, scales = room[begin : begin + factors.size].reshape(factors.shape), np.empty(len(factors), np.float32)
     kernels.quantise(fixed(factors), codes, scales, LEAST_LARGEST)
     return codes, scales
 

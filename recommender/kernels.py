@@ -25,9 +25,11 @@ FEWEST_KEPT: Final = 1024  # places for nominees before they are thinned for the
 AHEAD: Final = 16  # rows that are fetched before their turn: no processor foresees a filter
 HALVES: Final = 48  # at most: of the way between the least and the largest value
 GROUP: Final = 16  # lists whose scores are looked at together
+FOUR: Final = 4  # rows whose products are summed side by side
 LINE: Final = 64  # bytes of a cache line
 FLOAT64_SLACK: Final = 2.0**-46  # of each part of a sum: swallows what float64 loses in any order of summing them
 FLOAT64_UNIT: Final = 2.0**-53
+SIGN: Final = np.uint64(1 << 63)
 LONGEST_SUM: Final = 2**31 - 1  # of products in int32
 
 # Where the arrays of a dense term lie: loops take as many of them as there are, and are compiled once. See tables.
@@ -91,34 +93,80 @@ def _fetch(_context, array, place, offset):
     return numba.types.void(array, place, offset), generated
 
 
-@intrinsic
-def _sixteens(_context, codes, row, query, begin, count):
-    """The sum of products of int8 codes of a row with int16 ones from a place on. count: of whole sixteens."""
-    long, whole, half, byte = (ir.IntType(bits) for bits in (64, 32, 16, 8))
+def _folded(builder, one, other, size):
+    """Neighbouring groups of so many lanes, added; of two vectors, those of the one and the other in turn."""
+    lanes = one.type.count
 
-    def generated(context, builder, signature, arguments):
-        of, at, by, first, until = _wide(context, builder, signature, arguments)
-        left = _address(context, builder, signature.args[0], of, at)
-        right = _address(context, builder, signature.args[2], by, first)
-        total = cgutils.alloca_once_value(builder, ir.Constant(ir.VectorType(whole, 8), [0] * 8))
-        with cgutils.for_range_slice(builder, long(0), until, long(16), intp=long) as (place, _):
-            code = _lanes(builder, builder.add(left, place), byte, 16, 1)
-            number = _lanes(builder, builder.add(right, builder.mul(place, long(2))), half, 16, 2)
-            product = builder.mul(*(builder.sext(one, ir.VectorType(whole, 16)) for one in (code, number)))
-            # Neighbours first: processors have one instruction for both.
-            even, odd = (
-                builder.shuffle_vector(
-                    product, product, ir.Constant(ir.VectorType(whole, 8), list(range(parity, 16, 2)))
-                )
-                for parity in (0, 1)
+    def groups(first):
+        places = [
+            behind + group + lane
+            for group in range(first, lanes, 2 * size)
+            for behind in ((0,) if one is other else (0, lanes))
+            for lane in range(size)
+        ]
+        return builder.shuffle_vector(one, other, ir.Constant(ir.VectorType(ir.IntType(32), len(places)), places))
+
+    return builder.add(groups(0), groups(size))
+
+
+def _totals(builder, sums):
+    """The sum of the lanes of each vector, side by side."""
+    size = 1
+    while len(sums) > 1:
+        sums = [_folded(builder, one, other, size) for one, other in zip(sums[::2], sums[1::2], strict=True)]
+        size *= 2
+    found = sums[0]
+    while found.type.count > size:
+        found = _folded(builder, found, found, size)
+    return found
+
+
+def _products(lanes):
+    """A loop over the codes of FOUR rows at once, so many columns at a time."""
+
+    @intrinsic
+    def products(_context, codes, rows, at, query, begin, first, until, dots):
+        """Add to the dots of FOUR rows, from a place on, the sums of products of their int8 codes with an int16 query.
+
+        Columns from `first` until another, of whole `lanes`; begin: of the query. A row below 0 is read as 0.
+        """
+        long, whole, half, byte = (ir.IntType(bits) for bits in (64, 32, 16, 8))
+
+        def generated(context, builder, signature, arguments):
+            of, among, place, by, behind, column, end, to = _wide(context, builder, signature, arguments)
+            row_at = _address(context, builder, signature.args[1], among, place)
+            right = _address(context, builder, signature.args[3], by, behind)
+            out = _address(context, builder, signature.args[7], to, place)
+            rows_here = _lanes(builder, row_at, whole, FOUR, 4)
+            lefts, sums = [], []
+            for one in range(FOUR):
+                row = builder.extract_element(rows_here, whole(one))
+                row = builder.select(builder.icmp_signed("<", row, whole(0)), whole(0), row)
+                lefts.append(_address(context, builder, signature.args[0], of, builder.sext(row, long)))
+                zero = ir.Constant(ir.VectorType(whole, lanes // 2), [0] * (lanes // 2))
+                sums.append(cgutils.alloca_once_value(builder, zero))
+                builder.store(zero, sums[-1])  # the place is made once, these rows' sums begin here
+            with cgutils.for_range_slice(builder, column, end, long(lanes), intp=long) as (here, _):
+                number = _lanes(builder, builder.add(right, builder.mul(here, long(2))), half, lanes, 2)
+                number = builder.sext(number, ir.VectorType(whole, lanes))
+                for left, total in zip(lefts, sums, strict=True):
+                    code = _lanes(builder, builder.add(left, here), byte, lanes, 1)
+                    product = builder.mul(builder.sext(code, ir.VectorType(whole, lanes)), number)
+                    # Neighbours first: processors have one instruction for both.
+                    builder.store(builder.add(builder.load(total), _folded(builder, product, product, 1)), total)
+            found = _totals(builder, [builder.load(total) for total in sums])
+            kept = builder.store(
+                builder.add(_lanes(builder, out, whole, FOUR, 4), found), builder.inttoptr(out, found.type.as_pointer())
             )
-            builder.store(builder.add(builder.load(total), builder.add(even, odd)), total)
-        reduce = builder.module.declare_intrinsic(
-            "llvm.vector.reduce.add.v8i32", (), ir.FunctionType(whole, [ir.VectorType(whole, 8)])
-        )
-        return builder.call(reduce, [builder.load(total)])
+            kept.align = 4
+            return context.get_dummy_value()
 
-    return numba.types.int32(codes, row, query, begin, count), generated
+        return numba.types.void(codes, rows, at, query, begin, first, until, dots), generated
+
+    return products
+
+
+_thirty_twos, _sixteens = _products(32), _products(16)
 
 
 @intrinsic
@@ -233,37 +281,45 @@ def quantise_query(vector, spread, reach, floor, codes):
 
 @compiled()
 def _rows(table, ordinals, start, stop, rows):
-    """Row of each ordinal from start to stop, -1 without one."""
+    """Row of each ordinal from start to stop, -1 without one and behind them."""
     known = table["known"]
     row_of = numba.carray(_array(table["row_of"], np.int32), (known,))
     for i in range(stop - start):
         ordinal = ordinals[start + i]
-        if start + i + AHEAD < stop:
-            _fetch(row_of, ordinals[start + i + AHEAD], 0)
         rows[i] = row_of[ordinal] if ordinal < known else -1
+    rows[stop - start :] = -1
 
 
 @compiled()
-def _add_coarse(table, rows, count, query, begin, step, error, values, errors):
-    """Add each row's rough product with the query to its value, and how far off that may be to its error."""
+def _coarse_products(table, rows, count, query, begin, dots):
+    """Fill the sum of products of each row's codes with the query from a place on; of anything where there is no row.
+
+    rows go on to the next FOUR.
+    """
     width = table["width"]
     codes = numba.carray(_array(table["codes"], np.int8), (table["rows"], width))
-    scales = numba.carray(_array(table["scales"], np.float32), (table["rows"],))
-    whole = width - width % 16
-    for i in range(count):
-        if i + AHEAD < count:
-            ahead = rows[i + AHEAD]
+    most, whole = width - width % 32, width - width % 16
+    dots[:] = 0
+    for first in range(0, count, FOUR):
+        for i in range(first + AHEAD, min(first + AHEAD + FOUR, count)):
             for line in range(0, width, LINE):
-                _fetch(codes, ahead, line)
-            _fetch(scales, ahead, 0)
-        row = rows[i]
-        if row < 0:
-            continue
-        dot = _sixteens(codes, row, query, begin, whole)
+                _fetch(codes, rows[i], line)
+        _thirty_twos(codes, rows, first, query, begin, 0, most, dots)
+        if whole > most:
+            _sixteens(codes, rows, first, query, begin, most, whole, dots)
         for j in range(whole, width):
-            dot = np.int32(dot + np.int32(codes[row, j]) * np.int32(query[begin + j]))
-        scale = np.float64(scales[row])
-        part = scale * (step * dot)
+            for i in range(first, first + FOUR):
+                dots[i] += np.int32(codes[max(rows[i], 0), j]) * np.int32(query[begin + j])
+
+
+@compiled()
+def _add_coarse(table, rows, count, dots, step, error, values, errors):
+    """Add each row's rough product to its value, and how far off that may be to its error: a loop of its own, since
+    processors do several rows of it at once."""
+    scales = numba.carray(_array(table["scales"], np.float32), (table["rows"],))
+    for i in range(count):
+        scale = np.float64(scales[rows[i]]) if rows[i] >= 0 else 0.0
+        part = scale * (step * dots[i])
         values[i] += part
         errors[i] += scale * error + abs(part) * FLOAT64_SLACK
 
@@ -295,6 +351,7 @@ def _add_exact(factors, scale, rows, count, vectors, begin, values):
             ahead = rows[i + AHEAD]
             for line in range(0, 4 * width, LINE):
                 _fetch(factors, ahead, line)
+            _fetch(factors, ahead, 4 * width - 1)
         row = rows[i]
         if row < 0:
             continue
@@ -318,12 +375,9 @@ def exact_products(rows, factors, vector, values):
 @compiled()
 def _add_bias(rows, count, bias, values, errors):
     for i in range(count):
-        row = rows[i]
-        if i + AHEAD < count:
-            _fetch(bias, rows[i + AHEAD], 0)
-        if row >= 0:
-            values[i] += bias[row]
-            errors[i] += abs(bias[row]) * FLOAT64_SLACK
+        found = bias[rows[i]] if rows[i] >= 0 else 0.0
+        values[i] += found
+        errors[i] += abs(found) * FLOAT64_SLACK
 
 
 @compiled()
@@ -346,13 +400,14 @@ def _add_sparse(ordinals, start, stop, sparse, added, place, until, values, erro
 
 
 @compiled()
-def _add_up(ordinals, start, stop, sums, coarse, places, rows, values, errors):
+def _add_up(ordinals, start, stop, sums, coarse, places, room, values, errors):
     """Fill the sum of all terms for each ordinal from start to stop, exactly where there are no queries.
 
     sums: the parts of a score as scoring.sums gives them. coarse: what `_quantised` makes of their vectors.
     """
     tables, vectors, bias, ends, sparse, added = sums
     queries, steps, offs = coarse
+    rows, dots = room
     count, exactly = stop - start, len(queries) == 0
     for i in range(count):
         values[i] = 0.0
@@ -367,11 +422,11 @@ def _add_up(ordinals, start, stop, sums, coarse, places, rows, values, errors):
             if exactly:
                 shape = (table["rows"], table["width"])
                 factors = numba.carray(_array(table["factors"], np.float32), shape)
-                scales = (shape[0] if table["scale"] != 0 else 0,)
-                scale = numba.carray(_array(table["scale"], np.float64), scales)
+                scale = numba.carray(_array(table["scale"], np.float64), (shape[0] if table["scale"] != 0 else 0,))
                 _add_exact(factors, scale, rows, count, vectors, begin, values)
             else:
-                _add_coarse(table, rows, count, queries, begin, steps[t], offs[t], values, errors)
+                _coarse_products(table, rows, count, queries, begin, dots)
+                _add_coarse(table, rows, count, dots, steps[t], offs[t], values, errors)
         begin += table["width"]
     for s in range(len(ends)):
         if places[s] < ends[s]:
@@ -401,6 +456,12 @@ def _quantised(tables, vectors):
 
 
 @compiled()
+def _room():
+    """For the rows of a chunk, and the sums of products of their codes."""
+    return np.empty(CHUNK, np.int32), np.empty(CHUNK, np.int32)
+
+
+@compiled()
 def _first_places(ends):
     """Where the entries of each sparse term begin, as they lie one behind the other."""
     places = np.empty(len(ends), np.int64)
@@ -413,10 +474,10 @@ def _first_places(ends):
 def rough_scores(ordinals, sums, values, errors):
     """Fill the rough score of every candidate, and how far off each may be."""
     coarse, floor = _quantised(sums[0], sums[1])
-    rows, places = np.empty(CHUNK, np.int32), _first_places(sums[3])
+    room, places = _room(), _first_places(sums[3])
     for start in range(0, len(ordinals), CHUNK):
         stop = min(start + CHUNK, len(ordinals))
-        _add_up(ordinals, start, stop, sums, coarse, places, rows, values[start:stop], errors[start:stop])
+        _add_up(ordinals, start, stop, sums, coarse, places, room, values[start:stop], errors[start:stop])
         for i in range(start, stop):
             errors[i] += floor
 
@@ -425,11 +486,11 @@ def rough_scores(ordinals, sums, values, errors):
 def exact_scores(ordinals, sums):
     """The score of every candidate, to the last bit that of scoring.score."""
     nothing = np.empty(0, np.int16), np.empty(0), np.empty(0)
-    rows, places = np.empty(CHUNK, np.int32), _first_places(sums[3])
+    room, places = _room(), _first_places(sums[3])
     values, errors = np.empty(len(ordinals)), np.empty(CHUNK)
     for start in range(0, len(ordinals), CHUNK):
         stop = min(start + CHUNK, len(ordinals))
-        _add_up(ordinals, start, stop, sums, nothing, places, rows, values[start:stop], errors)
+        _add_up(ordinals, start, stop, sums, nothing, places, room, values[start:stop], errors)
     return values
 
 
@@ -440,47 +501,108 @@ def nominate(ordinals, sums, k, after):
     See retrieval.best for the argument.
     """
     coarse, floor = _quantised(sums[0], sums[1])
-    rows, sparse_places = np.empty(CHUNK, np.int32), _first_places(sums[3])
+    room, sparse_places = _room(), _first_places(sums[3])
     values, errors = np.empty(CHUNK), np.empty(CHUNK)
-    size, room = 0, max(FEWEST_KEPT, 4 * k) + CHUNK
-    places, highs, lows = np.empty(room, np.int64), np.empty(room), np.empty(room)
+    size, most = 0, max(FEWEST_KEPT, 4 * k) + CHUNK
+    places, highs, lows = np.empty(most, np.int64), np.empty(most), np.empty(most)
     least = -np.inf
     for start in range(0, len(ordinals), CHUNK):
         stop = min(start + CHUNK, len(ordinals))
-        _add_up(ordinals, start, stop, sums, coarse, sparse_places, rows, values, errors)
-        if size + CHUNK > room:
+        _add_up(ordinals, start, stop, sums, coarse, sparse_places, room, values, errors)
+        if size + CHUNK > most:
             least = max(least, _bar(lows[:size], k))
             size = _thin(places, highs, lows, size, least)
-            if 2 * size > room - CHUNK:  # ties crowd in
-                room = 2 * room
-                places, highs, lows = _grown(places, size, room), _grown(highs, size, room), _grown(lows, size, room)
-        for i in range(stop - start):
-            error = errors[i] + floor
-            high, low = values[i] + error, values[i] - error
-            if high >= least and low <= after:
-                places[size] = start + i
-                highs[size] = high
-                lows[size] = low if high < after else -np.inf
-                size += 1
+            if 2 * size > most - CHUNK:  # ties crowd in
+                most = 2 * most
+                places, highs, lows = _grown(places, size, most), _grown(highs, size, most), _grown(lows, size, most)
+        count = stop - start
+        values[count : count + GROUP] = -np.inf
+        for first in range(0, count, GROUP):
+            reaching = 0
+            for i in range(GROUP):
+                reaching += values[first + i] + (errors[first + i] + floor) >= least
+            if reaching == 0:
+                continue
+            for i in range(first, min(first + GROUP, count)):
+                error = errors[i] + floor
+                high, low = values[i] + error, values[i] - error
+                places[size], highs[size], lows[size] = start + i, high, low if high < after else -np.inf
+                size += (high >= least) & (low <= after)  # what is not kept is overwritten
     least = max(least, _bar(lows[:size], k))
     return ordinals[places[: _thin(places, highs, lows, size, least)]]
 
 
 @compiled()
 def best(ordinals, sums, k, after, few):
-    """The best k candidates behind a score of `after` and their scores, in no order, and some more: ties at both ends
-    among them. Up to `few` are all scored."""
-    if len(ordinals) > max(few, k):
+    """The best k candidates behind a score of `after`, and some more, ties at both ends among them; their scores, which
+    descend; whether the first k have no tie. Up to `few` are all scored."""
+    if len(ordinals) > max(few, 3 * k):
         ordinals = nominate(ordinals, sums, k, after)
     scores = exact_scores(ordinals, sums)
     if len(ordinals) <= k and after == np.inf:
-        return ordinals.copy(), scores
+        return descending(ordinals, scores, k)
     least = _bar(scores[scores < after] if after < np.inf else scores, k)
     size, chosen, found = 0, np.empty(len(scores), np.uint32), np.empty(len(scores))
     for i in range(len(scores)):
         chosen[size], found[size] = ordinals[i], scores[i]
         size += least <= scores[i] <= after  # what is not kept is overwritten
-    return chosen[:size], found[:size]
+    return descending(chosen[:size], found[:size], k)
+
+
+@compiled()
+def descending(ordinals, scores, k):
+    """Both by descending score, and whether that alone says what the first k are."""
+    size = len(scores)
+    keys, places = np.empty((2, size), np.uint64), np.empty((2, size), np.uint32)
+    least, most = ~np.uint64(0), np.uint64(0)
+    bits = scores.view(np.uint64)
+    for i in range(size):
+        # As integers, the larger the score the smaller: the bits of those above 0 but the sign, all of the others.
+        key = bits[i] ^ (SIGN - np.uint64(1)) if bits[i] < SIGN else bits[i]
+        keys[0, i], places[0, i] = key, i
+        least, most = min(least, key), max(most, key)
+    digits = 0
+    while digits < 64 and (most - least) >> np.uint64(digits) > 0:
+        digits += 1
+    for first in (max(digits - 16, 0), 0):  # in two rounds as a rule, what those leave is nearly in order
+        now = 0
+        for shift in range(first, digits, 8):
+            _by_digit(keys[now], places[now], keys[1 - now], places[1 - now], least, np.uint64(shift))
+            now = 1 - now
+        if _inserted(keys[now], places[now]):
+            break
+        keys[0], places[0] = keys[now], places[now]
+    order = places[now]
+    ordinals, scores = ordinals[order], scores[order]
+    return ordinals, scores, not (scores[1 : k + 1] == scores[:-1][:k]).any()
+
+
+@compiled()
+def _by_digit(keys, places, to_keys, to_places, least, shift):
+    """Move keys, and with them their places, into the order of eight bits of what they are above the least."""
+    ends = np.zeros(257, np.int64)
+    for key in keys:
+        ends[(((key - least) >> shift) & np.uint64(255)) + np.uint64(1)] += 1
+    for digit in range(256):
+        ends[digit + 1] += ends[digit]
+    for i in range(len(keys)):
+        digit = ((keys[i] - least) >> shift) & np.uint64(255)
+        to_keys[ends[digit]], to_places[ends[digit]] = keys[i], places[i]
+        ends[digit] += 1
+
+
+@compiled()
+def _inserted(keys, places):
+    """Sort by moving each to where it belongs; whether few moves were enough."""
+    left = 8 * len(keys)
+    for i in range(1, len(keys)):
+        key, place, at = keys[i], places[i], i
+        while at > 0 and keys[at - 1] > key and left > 0:
+            keys[at], places[at] = keys[at - 1], places[at - 1]
+            at -= 1
+            left -= 1
+        keys[at], places[at] = key, place
+    return left > 0
 
 
 @compiled()

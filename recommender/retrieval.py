@@ -79,7 +79,9 @@ def best(
     """
     if k <= 0 or not len(candidates):
         return candidates[:0], np.empty(0)
-    ordinals, scores = best_scored(terms, candidates, k, None if after is None else after.score)
+    ordinals, scores, is_settled = best_scored(terms, candidates, k, None if after is None else after.score)
+    if after is None and is_settled:
+        return ordinals[:k], scores[:k]
     return settle(ordinals, scores, k, ids, after)
 
 

@@ -18,7 +18,7 @@ Scores = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int32]
 
 # Up to so many candidates scoring all of them in float64 is as quick as nominating first.
-FEW: Final = 4096
+FEW: Final = 1024
 FLOAT32_UNIT: Final = 2.0**-24  # unit roundoff of float32
 FLOAT32_TINY: Final = 2.0**-120  # above what underflow can lose in one product of scaled vectors
 
@@ -102,12 +102,12 @@ def score(terms: Terms, ordinals: Ordinals) -> Scores:
     return total
 
 
-def best_scored(terms: Terms, ordinals: Ordinals, k: int, after: float | None = None) -> tuple[Ordinals, Scores]:
-    """The best k behind a score and their scores, in no order, and some more: ties at both ends among them. Ordinals
-    ascend."""
+def best_scored(terms: Terms, ordinals: Ordinals, k: int, after: float | None = None) -> tuple[Ordinals, Scores, bool]:
+    """The best k behind a score and some more, ties at both ends among them; their scores, which descend; whether no
+    two of the first k, nor the one behind them, score the same. Ordinals ascend."""
     _held, parts = sums(terms)
     behind = np.inf if after is None else after
-    found: tuple[Ordinals, Scores] = kernels.best(fixed(ordinals), parts, k, behind, FEW)
+    found: tuple[Ordinals, Scores, bool] = kernels.best(fixed(ordinals), parts, k, behind, FEW)
     return found
 
 

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from recommender import kernels
 from recommender.coarse import Coarse, coarse_from_factors, coarse_query, fixed, measured
+from recommender.model import Side
+from recommender.scoring import Dense, Terms, approximate
 
 
 def rows_of(seed: int, kind: str) -> np.ndarray:
@@ -84,3 +86,17 @@ def test_the_compiled_score_is_that_of_numpy_to_the_last_bit(width: int) -> None
     found = np.zeros(len(rows))
     kernels.exact_products(rows, fixed(factors), fixed(vector), found)
     assert found.tolist() == [*(factors[rows[:-1]].astype(np.float64) * vector).sum(axis=1).tolist(), 0.0]
+
+
+@pytest.mark.parametrize("width", [1, 15, 16, 17, 31, 32, 47, 48, 64, 80, 127])  # of 32, of 16 and of single columns
+@pytest.mark.parametrize("count", [1, 3, 4, 700])
+def test_the_compiled_rough_score_is_that_of_numpy_to_the_last_bit(width: int, count: int) -> None:
+    rng = np.random.default_rng(width)
+    factors, vector = rng.standard_normal((800, width)).astype(np.float32), rng.standard_normal(width)
+    side = Side(np.arange(2, 1602, 2, dtype=np.uint32), factors, np.zeros(800, np.float32))
+    ordinals = np.sort(rng.choice(1_700, count, replace=False)).astype(np.uint32)
+    values, _errors = approximate(Terms(side, dense=(Dense("d", vector),)), ordinals)
+    coarse, query = side.coarse, coarse_query(vector, side.coarse)
+    dots = coarse.codes.astype(np.int64) @ query.codes.astype(np.int64)
+    rough = np.append(coarse.scales.astype(np.float64) * (query.step * dots), 0.0)
+    assert values.tolist() == rough[side.rows(ordinals)].tolist()

@@ -178,6 +178,31 @@ def test_terms_sum_to_the_score_in_their_named_order() -> None:
     assert score(terms, ordinals).tolist() == [21.5, 143.25, 200.0]
 
 
+SCORES = st.one_of(
+    st.floats(allow_nan=False), st.sampled_from([0.0, -0.0, 5e-324, -5e-324, np.inf, -np.inf, 1.0, 1.0 + 2**-52])
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(SCORES, max_size=80), st.integers(1, 90))
+def test_scores_descend_as_sorted_ones_do_and_ties_are_told(scores: list[float], k: int) -> None:
+    given_scores = np.array(scores)
+    ordinals, found, is_settled = kernels.descending(np.arange(len(scores), dtype=np.uint32), given_scores, k)
+    assert found.tolist() == sorted(scores, reverse=True)
+    assert given_scores[ordinals].tolist() == found.tolist()
+    assert is_settled == (len({*found[: k + 1].tolist()}) == len(found[: k + 1]))
+
+
+@pytest.mark.parametrize("size", [600, 70_000])
+@pytest.mark.parametrize("spread", [1.0, 1e-12])
+def test_near_scores_beside_one_far_away_are_sorted_too(size: int, spread: float) -> None:
+    scores = 5.0 + spread * np.random.default_rng(size).standard_normal(size)
+    scores[size // 2] = -1e300
+    ordinals, found, _ = kernels.descending(np.arange(size, dtype=np.uint32), scores, size)
+    assert found.tolist() == np.sort(scores)[::-1].tolist()
+    assert scores[ordinals].tolist() == found.tolist()
+
+
 def test_the_score_is_the_true_inner_product_to_float64() -> None:
     rng = np.random.default_rng(3)
     side, vector = side_of(rng.standard_normal((5, 64))), rng.standard_normal(64)
