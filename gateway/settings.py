@@ -231,6 +231,14 @@ class Settings(BaseSettings):
         description="How many connections one process holds at most; those that wait for their client give way. Fewer "
         "where the system allows too few open files.",
     )
+    start_wait_seconds: float = Field(
+        60.0,
+        ge=0,
+        le=240,
+        allow_inf_nan=False,
+        description="How long `tandem serve` waits at its start for an Elasticsearch or an event log that does not "
+        "answer. Meanwhile `/readyz` and requests are answered 503; then it ends with one line. 0: it ends at once.",
+    )
     drain_seconds: float = Field(
         0.0,
         ge=0,

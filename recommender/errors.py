@@ -35,6 +35,10 @@ class UnavailableError(TandemError):
         self.part = part
 
 
+class AwayError(UnavailableError):
+    """The dependency does not answer now, and nothing says that it will not by itself: worth waiting for."""
+
+
 class NoModelError(TandemError):
     """There is no published model yet."""
 

@@ -19,7 +19,8 @@ STOP_SECONDS = 20
 def environment(data: Path, **settings: str) -> dict[str, str]:
     """The environment of a process: this one's, but of Tandem's settings only the given ones."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("TANDEM_")}
-    return {**own, "TANDEM_DATA_DIR": str(data), "OPENBLAS_NUM_THREADS": "1", **settings}
+    at_once = {"TANDEM_START_WAIT_SECONDS": "0"}  # what cannot begin says so now
+    return {**own, "TANDEM_DATA_DIR": str(data), "OPENBLAS_NUM_THREADS": "1", **at_once, **settings}
 
 
 def tandem(data: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:

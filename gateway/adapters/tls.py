@@ -13,7 +13,7 @@ def root_first(error: BaseException) -> list[BaseException]:
     """All that led to an error, and it at the end. A client may tell a cause as text alone: then it is the context."""
     found: list[BaseException] = []
     cause: BaseException | None = error
-    while cause is not None:
+    while cause is not None and cause not in found:  # one that was raised again may be its own context
         found.append(cause)
         cause = cause.__cause__ or cause.__context__
     return found[::-1]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import structlog
 import typer
 
-from recommender.errors import NoModelError, TandemError
+from recommender.errors import AwayError, NoModelError, TandemError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from recommender.documents import Kind
 
 UNREAD_MS = 8_000
+START_AGAIN_SECONDS = 0.5  # between two looks whether a server is there
 CLOSING_SECONDS = 5.0  # for a process to close its stores, once nothing is in flight
 
 
@@ -67,8 +68,12 @@ def run_server(settings: Settings, banner: str | None = None) -> None:
     set_up_logs(settings, may_block=False)
     with ExitStack() as opened:
 
+        made: list[socket.socket] = []
+
         def listening() -> socket.socket:
-            return opened.enter_context(_listening(settings))
+            if not made:
+                made.append(opened.enter_context(_listening(settings)))
+            return made[0]
 
         def greet(listener: socket.socket) -> None:
             typer.echo((banner or _banner(settings)).replace("{url}", _url(listener)))
@@ -157,17 +162,17 @@ def _serve(
     greet: Callable[[socket.socket], None],
     turn: Turn | None = None,
 ) -> None:
-    """Answer at a socket until told to stop. listening: makes it, once there is something to serve."""
+    """Answer at a socket until told to stop. listening: gives it, once there is something to serve or to say."""
     from gateway.http.auth import build_access
     from gateway.rules_file import RulesFile
     from gateway.tracing import end_traces, set_up_traces
-    from gateway.wiring import guarded, open_stores
+    from gateway.wiring import guarded
 
     set_up_traces(settings.otlp_url)
     access = build_access(settings)
     trusted, federation = _trusted(settings), _federation(settings)
     rules = None if settings.rules is None else RulesFile(settings.rules)
-    stores = open_stores(settings, must_exist=True)
+    stores = _opened(settings, listening, turn)
     try:
         _warn_of_a_full_disk(stores)
         _warn_of_a_lost_cache(stores)
@@ -210,6 +215,42 @@ def _serve(
     finally:
         stores.close()
         end_traces()
+
+
+def _opened(settings: Settings, listening: Callable[[], socket.socket], turn: Turn | None) -> Stores:
+    """The stores, once their servers answer. Where nobody else answers meanwhile, who asks is told why not.
+
+    Raises as open_stores does, AwayError when a server is away for longer than TANDEM_START_WAIT_SECONDS.
+    """
+    from gateway.cli.waiting_room import WaitingRoom
+    from gateway.wiring import open_stores
+
+    until_s = time.monotonic() + settings.start_wait_seconds
+    room: WaitingRoom | None = None
+    said = ""
+    try:
+        while True:
+            try:
+                return open_stores(settings, must_exist=True)
+            except AwayError as error:
+                left_s = until_s - time.monotonic()
+                if left_s <= 0:
+                    raise
+                if str(error) != said:
+                    said = str(error)
+                    log = structlog.get_logger("tandem.serve")
+                    log.warning("waiting to begin", reason=said, for_seconds=round(left_s))
+                if turn is None or turn.is_alone:
+                    why = f"the {error.part} does not answer; waiting for it"
+                    room = room or WaitingRoom(listening(), why)
+                    room.why = why
+                if turn is None:
+                    time.sleep(START_AGAIN_SECONDS)
+                elif turn.told.poll(START_AGAIN_SECONDS):  # its end: the supervisor is gone
+                    sys.exit(1)
+    finally:
+        if room is not None:
+            room.close()
 
 
 def build_services(stores: Stores, rules: RulesFile | None = None, ports: Guarded | None = None) -> Services:

@@ -124,6 +124,7 @@ def world(shared: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setenv("TANDEM_NAMESPACE", shared.namespace)
     monkeypatch.setenv("TANDEM_AUTH", "open")
     monkeypatch.setenv("TANDEM_PORT", "0")
+    monkeypatch.setenv("TANDEM_START_WAIT_SECONDS", "0")
     monkeypatch.setenv("TANDEM_EVENTS_TIMEOUT_MS", str(PATIENCE_MS))
     monkeypatch.setenv("TANDEM_CATALOGUE_TIMEOUT_MS", str(PATIENCE_MS))
     with shared.stack:

@@ -8,7 +8,7 @@ import secrets
 import socket
 import ssl
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -28,7 +28,7 @@ from elasticsearch import (
 from gateway.adapters.leaving import for_who_may_leave
 from gateway.adapters.tls import certificate_problem, root_first
 from gateway.round_trips import RoundTrip
-from recommender.errors import UnavailableError
+from recommender.errors import AwayError, UnavailableError
 
 Answer = TypeVar("Answer")
 PART = "catalogue"
@@ -121,6 +121,7 @@ class Connection:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._client: AsyncElasticsearch | None = None
+        self._clients: dict[float, AsyncElasticsearch] = {}  # of the same connections, by time-out
         self._has_answered = False
         self._closed = False
 
@@ -192,13 +193,26 @@ class Connection:
         seconds = self._timeout_s if is_request else max(self._timeout_s, longest)
         try:
             with RoundTrip(PART, "elasticsearch") as trip:
-                answer = await question(self._client.options(request_timeout=seconds, **trip.headers()))
+                answer = await question(self._asking(self._client, seconds, trip.headers()))
         except ApiError as error:
             raise self._failure(error) from error
         except TransportError as error:
-            raise UnavailableError(PART, self._reason(error, seconds)) from error
+            kind = AwayError if _is_away(error) else UnavailableError
+            raise kind(PART, self._reason(error, seconds)) from error
         self._has_answered = True
         return answer
+
+    def _asking(self, client: AsyncElasticsearch, seconds: float, headers: Mapping[str, Any]) -> AsyncElasticsearch:
+        """The client with a time-out, and with the headers of a trace where there are any.
+
+        To make one takes as long as all else that the client does for a small question, so those without are kept.
+        """
+        if headers:
+            return client.options(request_timeout=seconds, **headers)
+        known = self._clients.get(seconds)
+        if known is None:
+            known = self._clients[seconds] = client.options(request_timeout=seconds)
+        return known
 
     def _new_client(self) -> AsyncElasticsearch:
         secure: dict[str, Any] = {}
@@ -258,7 +272,10 @@ class Connection:
                 f"what answers at {self.address.text} is no Elasticsearch; correct the host and port in "
                 "TANDEM_CATALOGUE_URL",
             )
-        return UnavailableError(PART, f"{place} answered {error.status_code} {kind}".rstrip())
+        is_away = error.status_code >= 500
+        return (AwayError if is_away else UnavailableError)(
+            PART, f"{place} answered {error.status_code} {kind}".rstrip()
+        )
 
     def _reason(self, error: TransportError, seconds: float) -> str:
         place = f"Elasticsearch at {self.address.text}"
@@ -281,6 +298,12 @@ class Connection:
                 "elasticsearch+https:// if it wants TLS"
             )
         return f"{place} gave an answer that cannot be read"
+
+
+def _is_away(error: TransportError) -> bool:
+    """Whether it may answer by itself later: nobody is there, or has no time, or the name is not known yet."""
+    passing = (ConnectionRefusedError, ConnectionResetError, socket.gaierror, ConnectionTimeout)
+    return any(isinstance(cause, passing) for cause in root_first(error))
 
 
 def _is_elasticsearch(error: ApiError) -> bool:

@@ -33,7 +33,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 
 from gateway.adapters.tls import certificate_problem, root_first
 from gateway.round_trips import RoundTrip
-from recommender.errors import UnavailableError
+from recommender.errors import AwayError, UnavailableError
 
 DEFAULT_PORT = 6379
 # First version that has what the scripts need, and the first major that nobody has tried.
@@ -136,7 +136,8 @@ class Server:
             with RoundTrip(self._part, "redis"):
                 yield
         except (RedisError, OSError) as error:
-            raise UnavailableError(self._part, f"{self.address}: {self._why(error)}") from error
+            kind = AwayError if _is_away(error) else UnavailableError
+            raise kind(self._part, f"{self.address}: {self._why(error)}") from error
 
     async def _fsync(self) -> str | None:
         try:
@@ -249,8 +250,15 @@ def facts_of(info: Mapping[str, Any], fsync: str | None, *, part: str, address: 
             "or a volatile- policy if a cache shares the server"
         )
     if problem is not None:
-        raise UnavailableError(part, f"{address}: {problem}")
+        raise (AwayError if info.get("loading") else UnavailableError)(part, f"{address}: {problem}")
     return Facts(f"{product} {found}", fsync, has_waitaof)
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether it may answer by itself later: nobody is there, or has no time, or it reads its data first."""
+    if not isinstance(error, ConnectionError | TimeoutError | OSError) or isinstance(error, AuthenticationError):
+        return False
+    return not any(isinstance(cause, ssl.SSLError) for cause in root_first(error))
 
 
 def _version(text: str) -> tuple[int, int]:
