@@ -12,6 +12,7 @@ from typing import Final, Protocol
 import structlog
 
 from gateway.adapters.disk import replace_through
+from gateway.forgetting import ErasableServingLog
 from recommender.documents import Kind
 from recommender.errors import UnavailableError
 from recommender.ports import Cache, CatalogueWriter, EventLog, SubjectKey
@@ -19,14 +20,6 @@ from recommender.ports import Cache, CatalogueWriter, EventLog, SubjectKey
 _log = structlog.get_logger("tandem.erasure")
 
 SETTLED_S: Final = 2.0  # several times the deadline of a request, and the wait of a write for the disk
-
-
-class ErasableServingLog(Protocol):
-    """What was served, as far as erasing it goes."""
-
-    async def forget(self, subject: SubjectKey, ordinal: int) -> int:
-        """Erase every list of a subject, and its rows in others' lists; how many lists were changed or removed."""
-        ...
 
 
 class ErasableModels(Protocol):

@@ -95,6 +95,10 @@ class CatalogueWriter(Protocol):
         """
         ...
 
+    async def erased(self, kind: Kind, ids: Sequence[str]) -> list[int | None]:
+        """The ordinal of each id that was erased, None for any other."""
+        ...
+
     async def rebuild(self, on_progress: OnRebuild | None = None) -> int:
         """Rebuild the text index from the documents; returns how many were indexed.
 

@@ -328,7 +328,8 @@ def forgetting(ports: Guarded, services: Services) -> Forgetting:
         services.recommender.forget_pages()
         forget_remembered()
 
-    return Forgetting(ports.catalogue, ports.cache, forget)
+    assert services.remains is not None  # noqa: S101 — of a gateway that serves
+    return Forgetting(ports.catalogue, ports.cache, forget, services.remains.serving_log)
 
 
 def _trusted(settings: Settings) -> dict[str, str]:

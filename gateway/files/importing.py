@@ -26,7 +26,7 @@ from gateway.files.table import BadRow, BrokenFileError, Row, Table
 from recommender.documents import Document, Kind, Patch, PatchOutcome, Refused
 from recommender.errors import BadInputError
 from recommender.events import Event
-from recommender.ports import Appended, Catalogue, CatalogueWriter, EventLog
+from recommender.ports import Appended, Catalogue, CatalogueWriter, EventLog, SubjectKey
 
 # Large enough that a transaction's fixed cost vanishes, small enough to be a blink and a few megabytes.
 DOCUMENT_CHUNK = 5_000
@@ -139,6 +139,7 @@ class _Import:
         self._rejects = rejects
         self._on_progress = on_progress
         self._default_currency = default_currency
+        self._revisions: dict[Kind, int] = {}  # up to which it is known who was deleted
         self._alive: dict[Kind, set[str]] = {Kind.TALENT: set(), Kind.JOB: set()}
 
     async def read_documents(self, kind: Kind, table: Table) -> None:
@@ -158,6 +159,8 @@ class _Import:
     async def read_events(self, table: Table) -> None:
         """Import one file of events."""
         chunk: list[tuple[Row, EventRow]] = []
+        if self._stores is not None and not self._revisions:
+            self._revisions = {kind: (await self._stores.catalogue.mirror(kind)).revision for kind in Kind}
         with closing(EventIds()) as ids:
             for pair in self._parsed(table, self.summary.events, EventRows().parse):
                 chunk.append(pair)
@@ -253,6 +256,7 @@ class _Import:
             else:
                 kept.append((row, event))
         outcomes = await self._stores.events.append([event for _, event in kept])
+        await self._forget_erased([event for _, event in kept])
         for (row, event), outcome in zip(kept, outcomes, strict=True):
             match outcome:
                 case Appended.ACCEPTED:
@@ -263,6 +267,23 @@ class _Import:
                     counts.conflicts += 1
                     reason = f"event_id: {event.event_id!r} was recorded before with other content"
                     self._rejects.add(table.path, row.line, reason, row)
+
+    async def _forget_erased(self, events: Sequence[Event]) -> None:
+        """Erase the events of who was erased while they were written. Whoever is erased from now on is waited for."""
+        assert self._stores is not None  # noqa: S101 (a dry run does not come here)
+        for kind in Kind:
+            deleted: set[int] = set()
+            while (changes := await self._stores.catalogue.changes(kind, self._revisions[kind])).revision > (
+                self._revisions[kind]
+            ):
+                self._revisions[kind] = changes.revision
+                deleted |= set(changes.deleted)
+            if deleted:
+                self._alive[kind].clear()
+                ids = list(dict.fromkeys(event.id_of(kind) for event in events))
+                for own_id, ordinal in zip(ids, await self._stores.catalogue.erased(kind, ids), strict=True):
+                    if ordinal is not None:
+                        await self._stores.events.forget(SubjectKey(kind, own_id))
 
     async def _ensure(self, kind: Kind, ids: Iterable[str]) -> set[str]:
         """Give every id a document, a bare one where there is none; the ids that were deleted come back."""

@@ -164,6 +164,10 @@ class GuardedCatalogue:
         self._documents.forget_id(kind, document_id)
         return await self.guard.write(lambda: self._catalogue.delete(kind, document_id, erase=erase, at_ms=at_ms))
 
+    async def erased(self, kind: Kind, ids: Sequence[str]) -> list[int | None]:
+        """See CatalogueWriter."""
+        return await self.guard.write(lambda: self._catalogue.erased(kind, ids))
+
     async def rebuild(self, on_progress: OnRebuild | None = None) -> int:
         """See CatalogueWriter."""
         return await self._catalogue.rebuild(on_progress)

@@ -348,6 +348,8 @@ async def test_nothing_revives_an_erased_document(store: Store) -> None:
     ]
     assert await store.ensure(JOB, ["a"]) == [1]
     assert await store.get_many(JOB, [1, 2]) == [None, None]
+    await store.delete(JOB, "c")
+    assert await store.erased(JOB, ["c", "b", "nobody", "a"]) == [None, 2, None, 1]
 
 
 async def test_a_deleted_job_does_not_bury_a_talent_of_the_same_id(store: Store) -> None:

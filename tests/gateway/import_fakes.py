@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
-from recommender.documents import Document, Job, Kind, Patch, PatchOutcome, Refused, Talent
+from recommender.documents import Changes, Document, Job, Kind, Patch, PatchOutcome, Refused, Talent
 from recommender.events import Event
+from recommender.mirror import Mirror
 from recommender.ports import Appended, LogState, SubjectKey
 
 
@@ -78,10 +79,19 @@ class FakeCatalogue:
         self.calls.append(("get_many", len(ids)))
         return [self.documents[kind].get(document_id) for document_id in ids]
 
+    async def mirror(self, kind: Kind) -> Mirror:
+        return Mirror(kind)
+
+    async def changes(self, kind: Kind, since: int, limit: int = 10_000) -> Changes:
+        return Changes(since, (), ())
+
+    async def erased(self, kind: Kind, ids: Sequence[str]) -> list[int | None]:
+        return [None] * len(ids)
+
     async def _not_for_imports(self, *_: Any, **__: Any) -> NoReturn:
         raise AssertionError("an import has no business here")
 
-    mirror = matching = facets = search = changes = delete = rebuild = _not_for_imports
+    matching = facets = search = delete = rebuild = _not_for_imports
 
 
 @dataclass

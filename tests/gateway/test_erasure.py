@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from starlette.requests import HTTPConnection
 
 from gateway.adapters.directory.models import DirectoryModelStore
+from gateway.cli.serve import build_services, forgetting
 from gateway.erasure import Remains
 from gateway.erasure import erase as erase_subject
+from gateway.files.importing import import_files
 from gateway.graphql.viewer import Viewer
-from gateway.http.auth import Access
-from gateway.settings import Settings
-from gateway.wiring import open_stores, patient
+from gateway.http.app import build_app
+from gateway.http.auth import Access, build_access
+from gateway.settings import Settings, load_settings
+from gateway.wiring import guarded, open_stores, patient
 from recommender.documents import Kind, Patch
 from recommender.events import EventType
 from recommender.model import Neighbours
 from recommender.ports import CachedDocument, SubjectKey
 from tests.factories import NOW_MS, event
 from tests.gateway.served_market import ServedMarket, close_market, open_market, small_model
+from tests.production.stack import SERVICE_TOKEN, Stack, running_stack
 from tests.servers import running_redis
 
 SECRET = "person-7f3a9c"  # an id that nothing else contains
@@ -191,6 +199,20 @@ def test_a_version_whose_exchange_was_cut_short_is_put_back(tmp_path: Path) -> N
     assert not store.load("m1").talents.factors[6].any()
 
 
+def test_who_loads_a_model_while_somebody_is_erased_from_it_gets_one(tmp_path: Path) -> None:
+    store = DirectoryModelStore(tmp_path)
+    store.publish(small_model("m1"))
+    with ThreadPoolExecutor(1) as apart:
+        erasing = apart.submit(lambda: [store.erase(Kind.TALENT, ordinal, "t") for ordinal in range(1, 11)])
+        loads = 0
+        while not erasing.done():
+            assert store.load("m1").manifest.version == "m1"
+            loads += 1
+        assert erasing.result() == [1] * 10
+    assert loads
+    assert not store.load("m1").talents.factors[:10].any()
+
+
 async def test_a_cached_document_goes_at_once(market: ServedMarket) -> None:
     cache = market.services.remains.cache  # type: ignore[union-attr]
     (document,) = await market.catalogue.get_many(Kind.TALENT, ids=[SECRET])
@@ -207,6 +229,89 @@ async def test_the_log_tells_of_an_erasure_without_naming_anybody(
     said = capsys.readouterr()
     assert receipt in said.out + said.err
     assert SECRET not in said.out + said.err
+
+
+class Gateway:
+    """One of several, in this process, with a data directory of its own."""
+
+    def __init__(self, stack: Stack, data: Path) -> None:
+        self.data = data
+        own = {name.removeprefix("TANDEM_").lower(): value for name, value in stack.settings.items()}
+        self.stores = open_stores(load_settings(data_dir=data, **own))
+        self.ports = guarded(self.stores)
+        self.services = build_services(self.stores, None, self.ports)
+        self.services.recommender.refresh_model()
+        self.looking = forgetting(self.ports, self.services)
+        self._app = build_app(self.services, build_access(self.stores.settings))
+
+    async def ask(self, query: str, **variables: Any) -> Any:
+        transport = httpx.ASGITransport(app=self._app, raise_app_exceptions=False)
+        headers = {"Authorization": f"Bearer {SERVICE_TOKEN}"}
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers) as client:
+            response = await client.post("/graphql", json={"query": query, "variables": variables})
+        assert "errors" not in response.json(), response.text
+        return response.json()["data"]
+
+    async def close(self) -> None:
+        for guard in self.ports.guards.guards:
+            await guard.close()
+        self.stores.close()
+
+
+@pytest.fixture
+def stack(elasticsearch_url: str, tmp_path: Path) -> Iterator[Stack]:
+    with running_stack(tmp_path / "stack", elasticsearch_url, talents=12, jobs=10) as running:
+        yield running
+
+
+async def test_who_is_erased_by_one_gateway_is_gone_from_the_others_and_an_import_brings_nobody_back(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lists = f"""{{
+      talent(talentId: "{SECRET}") {{ recommendedJobs {{ nodes {{ jobId }} }} }}
+      job(jobId: "j2") {{ recommendedTalents(first: 50) {{ nodes {{ talentId }} }} }}
+    }}"""
+    asked, other = Gateway(stack, tmp_path / "asked"), Gateway(stack, tmp_path / "other")
+    subject = SubjectKey(Kind.TALENT, SECRET)
+    await asked.stores.catalogue.upsert(Kind.TALENT, [Patch(SECRET, {"title": SECRET, "is_available": True})])
+    await asked.stores.events.append([event(EventType.SAVE, SECRET, "j1", occurred_at_ms=NOW_MS)])
+    for one in (asked, other):
+        await one.looking.look()
+        shown = await one.ask(lists)
+        assert SECRET in [node["talentId"] for node in shown["job"]["recommendedTalents"]["nodes"]]
+    shutil.copytree(tmp_path / "other", tmp_path / "late")  # of one that does not run meanwhile
+    assert files_with(tmp_path / "late", SECRET)
+
+    # An import that knows her to be there, and goes on when she is not.
+    rows = [f"{talent},VIEW,{job}" for talent, job in ((SECRET, "j3"), ("t1", "j4"), (SECRET, "j5"), ("t2", "j6"))]
+    (tmp_path / "events.csv").write_text("talent_id,type,job_id\n" + "\n".join(rows) + "\n")
+    monkeypatch.setattr("gateway.files.importing.EVENT_CHUNK", 2)
+    receipts: list[Any] = []
+
+    async def erased_before(events: Any) -> Any:
+        """Of the second chunk: its ids have been found good by now."""
+        receipts.append((await asked.ask(ERASE.format("deleteTalent"), id=SECRET)) if receipts else None)
+        return await asked.stores.events.append(events)
+
+    log = SimpleNamespace(append=erased_before, forget=asked.stores.events.forget)
+    importing: Any = SimpleNamespace(catalogue=asked.stores.catalogue, events=log)
+    await import_files(importing, events=[tmp_path / "events.csv"])
+    assert receipts[1]["deleteTalent"]["receiptId"]
+    assert await other.stores.events.history([subject]) == [[]]
+    assert len((await other.stores.events.history([SubjectKey(Kind.TALENT, "t1")]))[0]) == 4
+
+    await other.looking.look()
+    late = Gateway(stack, tmp_path / "late")
+    await late.looking.look()
+    for one in (asked, other, late):
+        assert (await one.ask(lists))["talent"] is None
+        assert files_with(one.data, SECRET) == []
+        pages = [page async for batch in one.stores.serving_log.scan() for page in batch]
+        (ordinal,) = await one.stores.catalogue.ensure(Kind.TALENT, [SECRET])
+        assert pages
+        assert ordinal not in [item.ordinal for page in pages if page.kind is Kind.TALENT for item in page.items]
+        assert not [key for key, _ in getattr(one.ports.events, "_kept", {}) if key == subject]
+        await one.close()
 
 
 async def test_redis_keeps_no_byte_of_an_erased_id_either(tmp_path: Path) -> None:

@@ -67,7 +67,12 @@ async def test_looking_goes_on_for_ever_and_costs_nothing_while_nothing_is_delet
     told: asyncio.Queue[object] = asyncio.Queue()
     cache = MemoryCache(8_000_000, lambda: NOW_MS)
     looking = asyncio.create_task(
-        Forgetting(market.catalogue, cache, lambda *gone: told.put_nowait(gone)).follow(every_seconds=0.01)
+        Forgetting(
+            market.catalogue,  # type: ignore[arg-type]
+            cache,
+            lambda *gone: told.put_nowait(gone),
+            market.services.remains.serving_log,  # type: ignore[union-attr, arg-type]
+        ).follow(every_seconds=0.01)
     )
     await asyncio.sleep(0.05)
     assert told.empty()

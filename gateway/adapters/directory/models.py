@@ -20,7 +20,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -136,6 +136,14 @@ class DirectoryModelStore:
         A published version never changes: whoever overwrites its file in place changes what is served, or ends those
         who serve it. One that is removed stays readable for whoever has loaded it.
         """
+        try:
+            return self._load(version)
+        except (KeyError, ModelRefusedError):
+            # An erasure may just have put another into its place; once nobody writes it is what it is.
+            with self._settled():
+                return self._load(version)
+
+    def _load(self, version: str) -> Model:
         folder = self._folder(version)
         document = _document(version, folder)
         manifest = _manifest(version, document)
@@ -194,7 +202,7 @@ class DirectoryModelStore:
                 if report.is_file() and own_id in report.read_text():
                     report.unlink()
                 with suppress(ModelRefusedError):
-                    model = self.load(version)
+                    model = self._load(version)
                     left = without_row(model, kind, ordinal)
                     if left is not model:
                         self._exchange(left, ordinal, kind)
@@ -228,6 +236,15 @@ class DirectoryModelStore:
             with (self.path / LOCK).open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 yield
+
+    @contextmanager
+    def _settled(self) -> Iterator[None]:
+        """While nobody writes; at once where nobody ever has."""
+        with ExitStack() as opened:
+            with suppress(OSError):
+                lock = opened.enter_context((self.path / LOCK).open("rb"))
+                fcntl.flock(lock, fcntl.LOCK_SH)
+            yield
 
     def _exchange(self, model: Model, ordinal: int, kind: Kind) -> None:
         """Put a model into the place of its version. Whatever breaks off, one of the two is there; see `_sweep`."""

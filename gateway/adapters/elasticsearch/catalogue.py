@@ -244,6 +244,10 @@ class ElasticsearchCatalogue:
             return None
         return await self._connection.run(self._writer.delete(kind, document_id, erase=erase, at_ms=at_ms))
 
+    async def erased(self, kind: Kind, ids: Sequence[str]) -> list[int | None]:
+        """See CatalogueWriter."""
+        return await self._connection.run(self._writer.erased(kind, ids))
+
     async def rebuild(self, on_progress: OnRebuild | None = None) -> int:
         """See CatalogueWriter. Searches and writes go on; see `rebuilding.rebuild`."""
 

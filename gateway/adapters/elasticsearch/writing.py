@@ -115,6 +115,16 @@ class Writer:
             raise RefusedDocumentsError(len(written.refused), written.refused)
         return self._layout.mark(kind, document_id)[:32] if removed else None
 
+    async def erased(self, kind: Kind, ids: Sequence[str]) -> list[int | None]:
+        """See CatalogueWriter.erased."""
+        index = await self._layout.index(kind)
+        marks = [self._layout.mark(kind, one) for one in ids]
+        found: dict[str, Record] = {}
+        for start in range(0, len(marks), BATCH):
+            found |= await self._cluster.records(index, marks[start : start + BATCH])
+        tombstones = [found[mark].tombstone if mark in found else None for mark in marks]
+        return [left.ordinal if left is not None and left.is_erased else None for left in tombstones]
+
     async def _write(self, kind: Kind, ids: Sequence[str], decide: Decide) -> Written:
         """Decide about every id until its record is written. Visible to every search on return."""
         written = Written()

@@ -229,6 +229,15 @@ class SqliteCatalogue:
             self._database.checkpoint()
         return self._tombstones.mark(kind, document_id).hex()[:32]
 
+    async def erased(self, kind: Kind, ids: Sequence[str]) -> list[int | None]:
+        """See CatalogueWriter."""
+        return await asyncio.to_thread(self._erased, kind, ids)
+
+    def _erased(self, kind: Kind, ids: Sequence[str]) -> list[int | None]:
+        with self._database.reading() as connection:
+            found = self._tombstones.find(connection, kind, ids)
+        return [found[one].ordinal if one in found and found[one].is_erased else None for one in ids]
+
     async def rebuild(self, on_progress: OnRebuild | None = None) -> int:
         """See CatalogueWriter. One transaction: readers see the old index until it is done."""
         return await asyncio.to_thread(self._rebuild, on_progress)

@@ -88,6 +88,15 @@ class SqliteServingLog:
         """Remove every list that was served before a time; returns how many."""
         return await asyncio.to_thread(self._purge, before_ms)
 
+    async def subjects(self, kind: Kind) -> list[str]:
+        """The ids of everybody of a kind of whose lists some are kept."""
+        return await asyncio.to_thread(self._subjects, kind)
+
+    def _subjects(self, kind: Kind) -> list[str]:
+        with self._database.reading() as connection:
+            found = connection.execute("SELECT DISTINCT subject_id FROM served WHERE subject_kind = ?", (kind.value,))
+            return [own_id for (own_id,) in found]
+
     async def forget(self, subject: SubjectKey, ordinal: int) -> int:
         """Erase every list of a subject, and its rows in the lists of others; how many lists were changed or removed.
 
