@@ -7,7 +7,8 @@ vegeta in an open model. Rows by number, all by default, which takes half an hou
 change is tried by. --minutes: how long the soak and the random faults go on. --patience: of the time-outs, for a
 machine with other work whose servers are late. --keep: also write what was seen to a file, beside what earlier runs
 have kept there. --report writes docs/reliability-report.md after every row, for which all rows should run.
-A row that breaks has failed, and the next one begins in an arena as it should be. Exit code 1 when a row failed.
+A row that breaks has failed, and the next one begins in an arena as it should be; one that lacks what it needs (root
+to mount a disk, a C compiler, prometheus) is not run, and says what is missing. Exit code 1 when a row failed.
 """
 
 from __future__ import annotations
@@ -141,10 +142,9 @@ def run_all(chosen: list[Row], ground: Ground, given: argparse.Namespace, seed: 
 
 def made_of(arena: Arena) -> str:
     """What makes load and faults, and how much load that is."""
-    return (
-        f"load by {generator()}, faults by {arena.made_of}; {arena.capacity:.0f} good answers a second are most, the "
-        f"load is {arena.rate:.0f} unless a row says another"
-    )
+    most = f"; {arena.capacity:.0f} good answers a second are most" if arena.capacity else ""
+    load = f"the load is {arena.rate:.0f} unless a row says another"
+    return f"load by {generator()}, faults by {arena.made_of}{most}; {load}"
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ def by_provider(arena: Arena, **more: str) -> Iterator[tuple[Replica, Published]
             "TANDEM_JWKS_URL": provider.url,
             "TANDEM_ISSUER": ISSUER,
             "TANDEM_AUDIENCE": AUDIENCE,
+            "TANDEM_WORKERS": str(arena.workers_beside),
         }
         gateway = Replica(
             arena.directory / f"gateway-{time.monotonic_ns()}", {**arena.behind_proxies, **settings, **more}
@@ -106,11 +107,12 @@ def forged(arena: Arena) -> Observed:
             answer = ask(arena, gateway, signed(3, private=rsa_key(1), kid="new"), 3).json()
             is_rotated = (answer.get("data") or {}).get("talent") is not None
             time.sleep(1)
-    bound = 2 * (took // 30 + 2)
+    bound = arena.workers_beside * (took // 30 + 2)
     return Observed(
         f"{len(wrong)} forged, accepted: {accepted or 'none'}; good one {'taken' if is_good else 'REFUSED'}; {flood} "
-        f"by unknown keys in {took:.0f} s: {dict(statuses)}, {fetched} fetches by two processes; provider gone: "
-        f"good tokens {'go on' if goes_on else 'FAIL'}; new key {'taken' if is_rotated else 'not waited for'}",
+        f"by unknown keys in {took:.0f} s: {dict(statuses)}, {fetched} fetches by {arena.workers_beside} processes; "
+        f"provider gone: good tokens {'go on' if goes_on else 'FAIL'}; "
+        f"new key {'taken' if is_rotated else 'not waited for'}",
         is_good
         and not accepted
         and goes_on

@@ -74,6 +74,11 @@ class Arena:
         }
 
     @property
+    def workers_beside(self) -> int:
+        """How many processes a row's own gateway has where it does not matter: one begins sooner than two."""
+        return 1 if self.is_fast else WORKERS
+
+    @property
     def late_ms(self) -> float:
         """What no answer may take: three deadlines, for the machine has other work."""
         return DEADLINE_MS * max(3.0, 1.5 * self.patience)
@@ -283,7 +288,7 @@ def in_seconds(found: float | None) -> str:
 def running_arena(
     directory: Path, elasticsearch_url: str, *, seed: int, is_fast: bool, minutes: float, patience: float
 ) -> Iterator[Arena]:
-    """Everything that rows need, its capacity measured."""
+    """Everything that rows need. What it can answer is measured, but for the short rows, whose load is little."""
     with running_stack(directory, elasticsearch_url, talents=TALENTS, jobs=JOBS) as stack:
         ports = {
             "catalogue": urlsplit(elasticsearch_url).port or 0,
@@ -295,8 +300,9 @@ def running_arena(
             arena = Arena(directory, stack, **found, made_of=made_of, **chosen)  # type: ignore[arg-type]
             with arena.another() as gateway:
                 arena.gateway = gateway
-                arena.capacity = capacity(arena)
-                arena.rate = max(4.0, min(40.0, arena.capacity / 2))
+                if not is_fast:
+                    arena.capacity = capacity(arena)
+                    arena.rate = max(4.0, min(40.0, arena.capacity / 2))
                 yield arena
 
 
