@@ -37,12 +37,16 @@ Judge = Callable[[bytes], str]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of one request. due_s: by time.time(). took_ms: from when it was due. retry_after: of the header."""
+    """What came of one request.
+
+    due_s: by time.time(). took_ms: from when it was due, of that late_ms until it was sent. retry_after: of the header.
+    """
 
     due_s: float
     took_ms: float
     verdict: str
     retry_after: bool = False
+    late_ms: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,11 @@ class Window:
     def quantile_ms(self, share: float, *verdicts: str) -> float:
         """Latency; of answers with these verdicts, by default of all."""
         found = sorted(answer.took_ms for answer in self.answers if not verdicts or answer.verdict in verdicts)
+        return found[min(len(found) - 1, int(share * len(found)))] if found else 0.0
+
+    def since_sent_ms(self, share: float, *verdicts: str) -> float:
+        """The same without what the generator of the load was late by."""
+        found = sorted(one.took_ms - one.late_ms for one in self.answers if not verdicts or one.verdict in verdicts)
         return found[min(len(found) - 1, int(share * len(found)))] if found else 0.0
 
     def text(self) -> str:
@@ -175,11 +184,12 @@ class Load:
             if result["seq"] == 0 or first_s is None:
                 first_s = sent_s - result["seq"] / self._rate
             due_s = min(sent_s, first_s + result["seq"] / self._rate)
-            took_ms = result["latency"] / 1e6 + (sent_s - due_s) * 1_000
+            late_ms = (sent_s - due_s) * 1_000
+            took_ms = result["latency"] / 1e6 + late_ms
             headers = result.get("headers") or {}
             body = base64.b64decode(result["body"] or "")
             verdict = self._verdict(result["code"], body, result["error"])
-            yield Answer(due_s, took_ms, verdict, "Retry-After" in headers)
+            yield Answer(due_s, took_ms, verdict, "Retry-After" in headers, late_ms)
 
     def _verdict(self, status: int, body: bytes, error: str) -> str:
         if not status:

@@ -6,6 +6,7 @@ import asyncio
 import resource
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -30,6 +31,10 @@ LINGER_SECONDS: Final = 1.0
 # Longer than load balancers keep an idle connection, mostly 60 s: else they send into one that is being closed.
 KEEP_ALIVE_SECONDS: Final = 75
 YIELD_SECONDS: Final = 0.001  # how long the process with more connections leaves the next one to the others
+# Connections that may wait to be taken. One too many is not refused: its client asks again after a second, then after
+# three and seven.
+BACKLOG: Final = 2_048
+TAKEN_AT_ONCE: Final = 64  # connections at most: some 6 ms, then those that there are get their turn
 STOP_BY_SUPERVISOR: Final = signal.SIGHUP  # another process takes over already: no need to wait for load balancers
 OWN_FILES: Final = 100  # descriptors that stores, logs and models need
 FEWEST_CONNECTIONS: Final = 16
@@ -198,6 +203,7 @@ class _Queue:
         if not self._takes:
             self._takes = True
             self._listener.setblocking(False)
+            self._listener.listen(BACKLOG)  # it listens already, with room for 128
             self.publish()
             self._loop.add_reader(self._listener, self._ready)
 
@@ -217,26 +223,31 @@ class _Queue:
         return count
 
     def _ready(self) -> None:
-        """Somebody waits."""
-        if self.publish() > min((count for count in self._turn.counts if count >= 0), default=0):
+        """Somebody waits. Of those who do it is taken what makes this process's share of all."""
+        own, counts = self.publish(), [count for count in self._turn.counts if count >= 0]
+        share = -(-(sum(counts) + _waiting(self._listener)) // max(1, len(counts))) - own
+        if share > 0:
+            self._take(share)
+        else:
             self._loop.remove_reader(self._listener)
             self._turn_comes = self._loop.call_later(YIELD_SECONDS, self._after_others)
-        else:
-            self._take()
 
     def _after_others(self) -> None:
-        self._take()
+        """They had their chance, and may have no time."""
+        self._take(-(-_waiting(self._listener) // max(1, sum(count >= 0 for count in self._turn.counts))))
         self._loop.add_reader(self._listener, self._ready)
 
-    def _take(self) -> None:
-        try:
-            taken, _ = self._listener.accept()
-        except OSError:  # another process was quicker, or the client is gone
-            return
-        taken.setblocking(False)
-        opening = self._loop.create_task(self._open(taken))
-        self._opening.add(opening)
-        opening.add_done_callback(self._opening.discard)
+    def _take(self, count: int) -> None:
+        for _ in range(min(count, TAKEN_AT_ONCE)):
+            try:
+                taken, _ = self._listener.accept()
+            except OSError:  # another process was quicker, or the client is gone
+                return
+            taken.setblocking(False)
+            opening = self._loop.create_task(self._open(taken))
+            self._opening.add(opening)
+            opening.add_done_callback(self._opening.discard)
+        self.publish()
 
     async def _open(self, taken: socket.socket) -> None:
         config = self._server.config
@@ -249,3 +260,11 @@ class _Queue:
                 ),
                 taken,
             )
+
+
+def _waiting(listener: socket.socket) -> int:
+    """How many connections wait to be taken; where the system does not say, one."""
+    if not hasattr(socket, "TCP_INFO") or listener.family not in (socket.AF_INET, socket.AF_INET6):
+        return 1
+    told = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)
+    return max(1, int.from_bytes(told[24:28], sys.byteorder))  # tcpi_unacked: of a socket that listens, its backlog

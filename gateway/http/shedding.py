@@ -40,13 +40,14 @@ _START: Message = {
 _END: Message = {"type": "http.response.body", "body": _BODY}
 
 
-# The whole answer, for a server that writes it itself.
-ANSWER: Final = (
-    b"HTTP/1.1 503 Service Unavailable\r\n"
-    + b"".join(b"%s: %s\r\n" % header for header in _START["headers"])
-    + b"\r\n"
-    + _BODY
-)
+def _written(*more: tuple[bytes, bytes]) -> bytes:
+    headers = b"".join(b"%s: %s\r\n" % header for header in (*_START["headers"], *more))
+    return b"HTTP/1.1 503 Service Unavailable\r\n" + headers + b"\r\n" + _BODY
+
+
+# The whole answer, for a server that writes it itself; and the last one of a connection.
+ANSWER: Final = _written()
+LAST_ANSWER: Final = _written((b"connection", b"close"))
 
 
 def asked_by(scope: Mapping[str, Any]) -> tuple[Caller, bool, bool]:

@@ -1,12 +1,14 @@
 """How many requests are worked on at once, and who comes next when there are more.
 
 As many as are answered in TARGET_S, not counting what they wait for others: with more each would only take longer. What
-waits is let in by turns, one of each caller; those for people first. Who would wait too long is turned away at once.
+waits is let in by turns, one of each caller; those for people first. A burst may wait; once somebody had to be turned
+away, and for a second after it, who is expected to wait for too long is turned away at once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Hashable
@@ -14,8 +16,12 @@ from typing import Final
 
 WAIT_S: Final = 0.08  # at the most
 QUEUE_S: Final = 0.05  # that who comes is expected to wait: what takes longer than expected is then still in time
+CALM_S: Final = 1.0  # since somebody was turned away: then what comes at once is a burst, not too much for long
 TARGET_S: Final = 0.08
-FEWEST: Final = 32  # at once, however long they take; as many may wait, whatever their time is expected to be
+FEWEST: Final = (
+    32  # at once in a burst, however long they take; as many may wait, whatever their time is expected to be
+)
+FEWEST_OF_TOO_MANY: Final = 4  # at once, when there is more than can be answered
 BATCH_SHARE: Final = 0.5  # of the places, for what nobody waits for
 CALLER_SHARE: Final = 0.9  # of the places, for one caller
 EVERY_S: Final = 0.05
@@ -34,7 +40,7 @@ class Admission:
     """
 
     def __init__(self, most: int) -> None:
-        self.limit = float(most)
+        self.limit = float(min(most, FEWEST))
         self.running = 0
         self.counts: Counter[str] = Counter()
         self._most = most
@@ -43,6 +49,8 @@ class Admission:
         self._own_s = self._elsewhere_s = 0.0  # on average, of those that ended
         self._rate = 0.0  # that can end in a second
         self._ended = 0  # since the last look
+        self._most_running = 0  # at once, since then
+        self._shed_at_s = -math.inf
 
     @property
     def waiting(self) -> int:
@@ -109,21 +117,27 @@ class Admission:
 
     def adapt(self, since_s: float) -> None:
         """Look at what has ended since the last look, so many seconds ago. Little's law says how many places answers
-        of TARGET_S take; while answers are quicker there may be more."""
+        of TARGET_S take; while they are quicker, and places are used, there may be more."""
         ended = self._ended / since_s
         self._rate += (SMOOTHING if ended > self._rate else FORGETTING) * (ended - self._rate)
         self._ended = 0
         if self._own_s > TARGET_S:
             enough = self._rate * (TARGET_S + self._elsewhere_s)
-            self.limit = max(float(min(FEWEST, self._most)), min(self.limit, enough))
-        else:
+            fewest = min(FEWEST if self._is_calm else FEWEST_OF_TOO_MANY, self._most)
+            self.limit = max(float(fewest), min(self.limit, enough))
+        elif self._most_running > self.limit / 2:
             self.limit = min(float(self._most), 1.2 * self.limit)
-            self._let_in()
+        self._most_running = self.running
+        self._let_in()
+
+    @property
+    def _is_calm(self) -> bool:
+        return time.monotonic() - self._shed_at_s > CALM_S
 
     @property
     def _is_crowded(self) -> bool:
         """Whether who comes now would wait for too long."""
-        return self.waiting >= max(FEWEST, self._rate * QUEUE_S)
+        return self.waiting >= max(FEWEST if self._is_calm else 1, self._rate * QUEUE_S)
 
     def _is_free(self, caller: Caller, is_batch: bool) -> bool:
         places = int(self.limit * BATCH_SHARE) if is_batch else int(self.limit)
@@ -132,6 +146,7 @@ class Admission:
 
     def _admit(self, caller: Caller) -> None:
         self.running += 1
+        self._most_running = max(self._most_running, self.running)
         self._running_of[caller] += 1
         self.counts["admitted"] += 1
 
@@ -186,6 +201,8 @@ class Admission:
 
     def _count(self, outcome: str, is_batch: bool) -> None:
         self.counts[f"batch {outcome}" if is_batch else outcome] += 1
+        if outcome != "waited":
+            self._shed_at_s = time.monotonic()
 
 
 def _turn_away(place: _Place) -> None:

@@ -11,7 +11,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from gateway.http.shedding import Shedding
-from gateway.resilience.admission import FEWEST, TARGET_S, WAIT_S, Admission
+from gateway.resilience.admission import FEWEST, FEWEST_OF_TOO_MANY, TARGET_S, WAIT_S, Admission
 
 FULL = 10
 
@@ -56,12 +56,31 @@ async def test_nobody_waits_for_long() -> None:
 async def test_who_would_wait_for_too_long_is_turned_away_at_once() -> None:
     admission = Admission(FULL)
     full(admission)
-    begun = time.monotonic()
     earlier = [asyncio.create_task(admission.wait("late", is_batch=False)) for _ in range(FEWEST)]
     await asyncio.sleep(0)
+    assert admission.waiting == FEWEST
     assert not await admission.wait("late", is_batch=False)
-    assert time.monotonic() - begun < WAIT_S / 2
+    assert admission.counts == {"admitted": FULL, "shed": 1}  # and none of those who wait
     await asyncio.gather(*earlier)
+
+
+async def test_after_one_was_turned_away_only_those_wait_who_are_expected_to_get_a_place_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    admission = Admission(FULL)
+    ends(admission, 100, took_s=0.5)
+    full(admission)
+    assert not admission.refuses("late", is_batch=False)
+    burst = [asyncio.create_task(admission.wait("late", is_batch=False)) for _ in range(FEWEST)]
+    await asyncio.sleep(0)
+    assert admission.refuses("late", is_batch=False)
+    await asyncio.gather(*burst)
+    some = [asyncio.create_task(admission.wait("late", is_batch=False)) for _ in range(2 * FEWEST)]
+    await asyncio.sleep(0)
+    assert admission.waiting == 5  # of a hundred a second, in QUEUE_S
+    await asyncio.gather(*some)
+    monkeypatch.setattr("gateway.resilience.admission.CALM_S", 0.0)
+    assert not admission.refuses("late", is_batch=False)
 
 
 async def test_the_callers_who_wait_come_by_turns() -> None:
@@ -133,23 +152,29 @@ def ends(admission: Admission, per_second: int, took_s: float, elsewhere_s: floa
 
 
 def test_there_are_as_many_places_as_are_answered_in_time() -> None:
-    admission = Admission(100)
-    ends(admission, 400, took_s=0.01)
-    assert admission.limit == 100
+    admission = Admission(400)
+    ends(admission, 200, took_s=0.01)
+    assert admission.limit == FEWEST  # more were never wanted
+    ends(admission, 8_000, took_s=0.01)
+    assert admission.limit == 400
     for _ in range(5):
-        ends(admission, 400, took_s=0.5)  # a hundred at once, each too slow
-    assert admission.limit == pytest.approx(400 * TARGET_S, rel=0.2)
-    for _ in range(5):
+        ends(admission, 4_000, took_s=0.5)  # two hundred at once, each too slow
+    assert admission.limit == pytest.approx(4_000 * TARGET_S, rel=0.2)
+    for _ in range(10):
         ends(admission, 20, took_s=2.0)
     assert admission.limit == FEWEST
-    ends(admission, 400, took_s=0.01)
-    assert admission.limit == 100
+    admission._count("shed", is_batch=False)
+    ends(admission, 20, took_s=2.0)
+    assert FEWEST_OF_TOO_MANY <= admission.limit < FEWEST
+    for _ in range(2):
+        ends(admission, 8_000, took_s=0.01)
+    assert admission.limit == 400
 
 
 def test_what_a_request_waits_for_elsewhere_takes_no_place_from_others() -> None:
     admission = Admission(100)
     for _ in range(5):
-        ends(admission, 200, took_s=0.13, elsewhere_s=0.12)
+        ends(admission, 2_000, took_s=0.13, elsewhere_s=0.12)
     assert admission.limit == 100
 
 
