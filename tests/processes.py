@@ -63,7 +63,9 @@ class Server:
         assert self.process.stdout is not None
         with selectors.DefaultSelector() as ready:
             ready.register(self.process.stdout, selectors.EVENT_READ)
-            assert ready.select(START_SECONDS), "the server said nothing"
+            if not ready.select(START_SECONDS):
+                self.process.kill()
+                raise AssertionError(f"the server said nothing but what it logged: {self._ended()[1][-2_000:]}")
         line = self.process.stdout.readline()
         assert line, self._ended()[1]
         return line

@@ -92,9 +92,10 @@ def run(one: Row, arena: Arena, seconds: float | None = None) -> Outcome:
 
 def failure(error: BaseException) -> str:
     """Of a row that broke: what, and where."""
+    place = error.__traceback__
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    place = error.__traceback__
+        place = error.__traceback__ or place
     while place is not None and place.tb_next is not None:
         place = place.tb_next
     where = "" if place is None else f" ({Path(place.tb_frame.f_code.co_filename).name}:{place.tb_lineno})"
