@@ -177,6 +177,9 @@ class TalentFilter:
     )
 
 
+_EVERY_JOB, _EVERY_TALENT = domain.JobFilter(), domain.TalentFilter()  # of every list without a filter
+
+
 def job_filter(given_filter: JobFilter | None, *, of_client: str | None = None) -> domain.JobFilter:
     """The domain's filter; no input is no constraint. `of_client` narrows it to one client's jobs.
 
@@ -184,7 +187,7 @@ def job_filter(given_filter: JobFilter | None, *, of_client: str | None = None) 
     """
     chosen = given(given_filter)
     if chosen is None:
-        return domain.JobFilter(client_ids=(of_client,) if of_client is not None else ())
+        return _EVERY_JOB if of_client is None else domain.JobFilter(client_ids=(of_client,))
     ids = _ids(chosen.ids, "filter.ids")
     clients = _ids(chosen.client_ids, "filter.clientIds") or ()
     if of_client is not None:
@@ -205,7 +208,7 @@ def talent_filter(given_filter: TalentFilter | None) -> domain.TalentFilter:
     """The domain's filter; no input is no constraint. Raises BadInputError as `job_filter` does."""
     chosen = given(given_filter)
     if chosen is None:
-        return domain.TalentFilter()
+        return _EVERY_TALENT
     return domain.TalentFilter(
         **_shared(chosen),
         ids=_ids(chosen.ids, "filter.ids"),

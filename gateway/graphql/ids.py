@@ -28,6 +28,7 @@ class NodeType(enum.Enum):
 
 
 _TYPE_OF_LETTER = {kind.value.encode(): kind for kind in NodeType}
+_FIRST_LETTERS = frozenset(seal(letter)[0] for letter in _TYPE_OF_LETTER)
 _MAX_RELAY_LENGTH = (1 + MAX_ID_BYTES + 4) * 4 // 3 + 3
 
 
@@ -38,6 +39,8 @@ def relay_id(node_type: NodeType, own_id: str) -> strawberry.ID:
 
 def parse_relay_id(text: str) -> tuple[NodeType, str] | None:
     """The type and own id in a Relay id; None when it is none."""
+    if text[:1] not in _FIRST_LETTERS:  # of most own ids, which are then looked at no further
+        return None
     body = unseal(text, _MAX_RELAY_LENGTH)
     if body is None or body[:1] not in _TYPE_OF_LETTER:
         return None

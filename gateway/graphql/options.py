@@ -13,6 +13,7 @@ from recommender import query as domain
 from recommender.documents import Level
 from recommender.errors import BadInputError
 
+_NONE = domain.Options()
 MAX_LIKED = 200
 MOST_MUTUAL = 10  # beyond, the list is the other side's alone but for the last few thousandths
 
@@ -90,7 +91,7 @@ def options(given_options: RecommendationOptions | None) -> domain.Options:
     """The domain's options. Raises BadInputError for a switch out of its range."""
     chosen = given(given_options)
     if chosen is None:
-        return domain.Options()
+        return _NONE
     weight, per_client, placement = given(chosen.mutual_weight), given(chosen.max_per_client), given(chosen.placement)
     if weight is not None and not (math.isfinite(weight) and 0 <= weight <= MOST_MUTUAL):
         raise BadInputError(f"options.mutualWeight must be between 0 and {MOST_MUTUAL}; got {weight}")

@@ -142,8 +142,9 @@ class GraphQLView(GraphQL[Context, None]):
 
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket | None = None) -> Context:
         """Who asks is settled here, before the body is read. Raises HttpProblem."""
-        if isinstance(request, WebSocket):
+        if request.__class__ is WebSocket:  # a request is a Mapping, of which isinstance asks at length
             return SocketContext(self._services, request)
+        request = cast("Request", request)
         viewer, state = self._access.viewer(request), request.scope["state"]
         if token := request.headers.get(CONSISTENCY_TOKEN):
             try:
