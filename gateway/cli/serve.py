@@ -345,7 +345,7 @@ def _operations(settings: Settings, ports: Guarded, trusted: Mapping[str, str]) 
     from gateway.graphql.persisted import MemoryOperations, PersistedOperations, SharedOperations
 
     shared = settings.cache_redis_url is not None
-    store = SharedOperations(cast("GuardedCache", ports.cache)) if shared else MemoryOperations()
+    store = SharedOperations(cast("GuardedCache", ports.cache), time.monotonic) if shared else MemoryOperations()
     return PersistedOperations(store=store, trusted=trusted, only_trusted=settings.operations == "trusted")
 
 

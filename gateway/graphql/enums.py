@@ -172,12 +172,12 @@ _describe(
 )
 _describe(
     DegradedReason,
-    "A part that could not help with this answer, e.g. `CACHE`. May grow.",
+    "A part that could not help with the answer, e.g. `CATALOGUE`. May grow.",
     {
         "CATALOGUE": "The catalogue did not answer, e.g. documents are as last known.",
-        "CACHE": "The cache did not answer, e.g. everything was computed anew.",
+        "CACHE": "Not given: without the cache an answer is no poorer, e.g. only later.",
         "EVENT_LOG": "The event log did not answer, e.g. the newest events are missing.",
-        "MODEL": "The model could not be used, e.g. the list is by popularity.",
+        "MODEL": "Not given: a good model goes on, e.g. while a newer one is refused.",
         "DEADLINE": "Time ran out, e.g. a step was left out.",
     },
 )

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -22,6 +22,8 @@ NOT_FOUND: Final = "PERSISTED_QUERY_NOT_FOUND"
 KEPT: Final = 1_000  # registered documents
 KEPT_TEXT: Final = 32_768  # characters of one: a longer one is answered, and sent whole every time
 NAMED: Final = 200  # trusted operations that are counted by their name
+MOST_FRUITLESS: Final = 64  # look-ups of hashes that no gateway knows, in a row
+FRUITLESS_PER_SECOND: Final = 8.0  # and then so many
 SHARED_MS: Final = 86_400_000  # a text that nobody registered for a day is asked for again
 _HASHED: Final = "sha256:"
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
@@ -80,20 +82,33 @@ class SharedTexts(Protocol):
 
 
 class SharedOperations:
-    """Documents that any gateway registered, those of this process at hand. Without the others it goes on alone."""
+    """Documents that any gateway registered, those of this process at hand. Without the others it goes on alone.
 
-    def __init__(self, shared: SharedTexts) -> None:
+    Who asks for many that nobody registered does not make us ask the server for each: after some in a row that it did
+    not have it is asked a few times a second. What it may have had is then unknown here, and its client sends the text.
+    """
+
+    def __init__(self, shared: SharedTexts, monotonic: Callable[[], float]) -> None:
         self._own = MemoryOperations()
         self._shared = shared
+        self._monotonic = monotonic
+        self._fruitless, self._counted_at = 0.0, monotonic()
 
     async def get(self, digest: str) -> str | None:
         """See OperationStore."""
         text = await self._own.get(digest)
         if text is None:
+            now = self._monotonic()
+            self._fruitless = max(0.0, self._fruitless - FRUITLESS_PER_SECOND * (now - self._counted_at))
+            self._counted_at = now
+            if self._fruitless > MOST_FRUITLESS - 1:
+                return None
+            self._fruitless += 1  # before the answer: many may ask at once
             with suppress(UnavailableError):
                 text = await self._shared.get_text(digest)
             if text is None or _sha256(text) != digest:  # whoever can write there must not choose what a hash means
                 return None
+            self._fruitless = max(0.0, self._fruitless - 1)
             await self._own.put(digest, text)
         return text
 

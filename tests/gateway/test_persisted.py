@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,15 @@ import pytest
 
 from gateway.adapters.redis.cache import RedisCache
 from gateway.adapters.redis.server import Timeouts
-from gateway.graphql.persisted import KEPT, KEPT_TEXT, MemoryOperations, PersistedOperations, SharedOperations
+from gateway.graphql.persisted import (
+    FRUITLESS_PER_SECOND,
+    KEPT,
+    KEPT_TEXT,
+    MOST_FRUITLESS,
+    MemoryOperations,
+    PersistedOperations,
+    SharedOperations,
+)
 from gateway.graphql.schema import trusted_by
 from gateway.http.app import build_app
 from gateway.http.auth import build_access
@@ -139,10 +149,10 @@ def shared_by(server: RedisServer, process: str) -> RedisCache:
 
 async def test_what_one_gateway_was_told_every_gateway_knows(redis_server: RedisServer) -> None:
     one, other = shared_by(redis_server, "p1"), shared_by(redis_server, "p2")
-    await SharedOperations(one).put(sha256(QUERY), QUERY)
+    await SharedOperations(one, time.monotonic).put(sha256(QUERY), QUERY)
 
-    assert await SharedOperations(other).get(sha256(QUERY)) == QUERY
-    assert await SharedOperations(other).get(sha256(TRUSTED)) is None
+    assert await SharedOperations(other, time.monotonic).get(sha256(QUERY)) == QUERY
+    assert await SharedOperations(other, time.monotonic).get(sha256(TRUSTED)) is None
     one.close()
     other.close()
 
@@ -151,19 +161,49 @@ async def test_a_text_that_is_not_of_its_hash_is_not_taken_from_the_shared_store
     cache = shared_by(redis_server, "p1")
     await cache.put_text(sha256(TRUSTED), 'mutation { deleteJob(input: {id: "j1"}) { deletedId } }', 60_000)
 
-    assert await SharedOperations(cache).get(sha256(TRUSTED)) is None
+    assert await SharedOperations(cache, time.monotonic).get(sha256(TRUSTED)) is None
     cache.close()
 
 
 async def test_without_the_shared_store_a_process_goes_on_with_its_own(tmp_path: Path) -> None:
     with running_redis(tmp_path / "redis", "--appendonly", "no") as server:
         cache = shared_by(server, "p1")
-    operations = SharedOperations(cache)
+    operations = SharedOperations(cache, time.monotonic)
     await operations.put(sha256(QUERY), QUERY)
 
     assert await operations.get(sha256(QUERY)) == QUERY
     assert await operations.get(sha256(TRUSTED)) is None
     cache.close()
+
+
+async def test_hashes_that_nobody_registered_are_not_all_looked_for_and_one_that_somebody_did_is(
+    redis_server: RedisServer,
+) -> None:
+    seconds = 0.0
+    cache, another = shared_by(redis_server, "p1"), shared_by(redis_server, "p2")
+    operations = SharedOperations(cache, lambda: seconds)
+    before = gets(redis_server)
+    for number in range(2_000):
+        assert await operations.get(sha256(f"nobody's {number}")) is None
+    assert gets(redis_server) - before == MOST_FRUITLESS
+    seconds = 1.0
+    for number in range(2_000, 2_100):
+        assert await operations.get(sha256(f"nobody's {number}")) is None
+    assert gets(redis_server) - before == MOST_FRUITLESS + FRUITLESS_PER_SECOND
+    # What others have registered costs nothing, however many there are.
+    seconds = 2.0
+    texts = [f"query Q{number} {{ viewer {{ roles }} }}" for number in range(100)]
+    for text in texts:
+        await SharedOperations(another, lambda: seconds).put(sha256(text), text)
+    assert [await operations.get(sha256(text)) for text in texts] == texts
+    cache.close()
+    another.close()
+
+
+def gets(server: RedisServer) -> int:
+    """How often the server was asked for a value."""
+    said = re.search(r"cmdstat_mget:calls=(\d+)", str(server.command("INFO", "commandstats")))
+    return 0 if said is None else int(said[1])
 
 
 @pytest.fixture
