@@ -69,11 +69,10 @@ def test_a_model_of_a_polluted_log_is_refused() -> None:
 
 
 def test_a_worse_recipe_is_refused_however_well_it_remembers() -> None:
-    """Against the very pairs it has learnt, the model that memorises would look better."""
-    memory = replace(RECIPE, factors=64, shrinkage=0.02, strength=300.0, neighbours=0.0)
+    """Against the very pairs it has learnt, the model that memorises would look better than the one that serves."""
+    memory = replace(RECIPE, factors=64, iterations=15, shrinkage=0.001, strength=200.0, neighbours=0.0)
     found = judged(TABLE, model_of(), model_of(memory))
-    assert found.values["model"] > found.values["learnt"]
-    assert found.values["serving"] > found.values["learnt"]
+    assert found.values["model"] > found.values["serving"] > 1.3 * found.values["learnt"]
     assert found.refused_for is found.leads["learnt"]
     assert judged(TABLE, model_of(memory), model_of()).refused_for is None
 
