@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -58,10 +60,28 @@ async def test_a_slow_disk_is_left_to_the_thread_for_a_while(
     log: SqliteServingLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "AT_ONCE_SECONDS", 0.0)  # whatever it takes is too long
+    monkeypatch.setattr(database, "waits_of_thread", count().__next__)
     await log.append([served("a")])
     monkeypatch.setattr(Database, "write_at_once", None)
     await log.append([served("b")])
     assert await ids(log, "a", "b") == [True, True]
+
+
+async def test_who_is_kept_from_its_core_is_not_taken_for_a_slow_disk(
+    log: SqliteServingLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "AT_ONCE_SECONDS", 0.0)
+    monkeypatch.setattr(database, "waits_of_thread", lambda: 7)
+    await log.append([served("a")])
+    monkeypatch.setattr(Database, "writing", None)
+    await log.append([served("b")])
+    assert await ids(log, "a", "b") == [True, True]
+
+
+def test_a_thread_knows_how_often_it_has_waited() -> None:
+    before = database.waits_of_thread()
+    time.sleep(0.001)
+    assert database.waits_of_thread() > before
 
 
 async def test_the_write_ahead_log_is_moved_into_the_file_as_it_grows(
