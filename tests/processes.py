@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-START_SECONDS = 60  # a loaded machine imports numpy slowly
+START_SECONDS = 150  # a loaded machine imports numpy slowly
 STOP_SECONDS = 20
 
 

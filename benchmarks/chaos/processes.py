@@ -8,15 +8,21 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks.chaos.arena import WORKERS, Arena, within
+import httpx
+
+from benchmarks.chaos.arena import WORKERS, Arena, in_seconds, within
+from benchmarks.chaos.proxies import Proxy
 from benchmarks.chaos.rows import Observed, row
 from benchmarks.processes import memory_mb
 from gateway.adapters.directory.models import CURRENT, DirectoryModelStore
 from tests.contracts.test_model_store import DAMAGES
+from tests.faults import REFUSE
 from tests.gateway.served_market import small_model
 from tests.processes import tandem
+from tests.production.stack import Replica
 
 PUBLISHER = """
 import sys
@@ -170,7 +176,8 @@ def point(models: Path, current: bytes) -> None:
 @row(
     41,
     "begun without Elasticsearch, event log, cache, model or with a wrong setting",
-    "without the cache it serves; else exit code 1 and one line that says why",
+    "without the cache it serves; without a store it waits, answers 503, and is ready <= 15 s after the store; else, "
+    "or when it is not to wait, exit code 1 and one line that says why",
 )
 def absent(arena: Arena) -> Observed:
     nowhere = "127.0.0.1:1"
@@ -195,10 +202,41 @@ def absent(arena: Arena) -> Observed:
             if done.returncode != 1 or "Traceback" in done.stderr or len(lines) != 1:
                 wrong.append(f"{name} ({workers}): exit {done.returncode}, {len(lines)} lines")
         said.append(name)
+    waited = {"Elasticsearch": begun_before(arena, arena.catalogue), "event log": begun_before(arena, arena.events)}
     with arena.another(TANDEM_CACHE_URL=f"redis://{nowhere}/0") as gateway:
         serves = arena.ask("{ viewer { roles } }", gateway=gateway).status_code == 200
     return Observed(
         f"{', '.join(said)}, with one process and two: {'; '.join(wrong) or 'one line and exit 1 each'}; "
+        f"ready after a store that came later: {', '.join(f'{of} {in_seconds(took)}' for of, took in waited.items())}; "
         f"without the cache {'it serves' if serves else 'it does not serve'}",
-        not wrong and serves,
+        not wrong and serves and all(took is not None and took <= 15 * arena.patience for took in waited.values()),
     )
+
+
+def begun_before(arena: Arena, store: Proxy) -> float | None:
+    """Seconds from a store's first answer until a gateway is ready that was begun before; None without a 503 before."""
+    settings = {**arena.behind_proxies, "TANDEM_START_WAIT_SECONDS": "120"}
+    gateway = Replica(arena.directory / f"gateway-{time.monotonic_ns()}", settings)
+
+    def is_waiting() -> bool:
+        try:
+            answer = httpx.get(f"{gateway.url}/readyz", timeout=5, trust_env=False)
+        except httpx.HTTPError:
+            return False
+        return answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
+
+    store.fail(REFUSE)
+    try:
+        with ThreadPoolExecutor(1) as starting:
+            begun = starting.submit(gateway.start)
+            try:
+                waits = within(25, is_waiting)
+            finally:
+                store.heal()
+            healed = time.monotonic()
+            begun.result()
+        took = time.monotonic() - healed
+    finally:
+        store.heal()
+    arena.end(gateway)
+    return None if waits is None else took
