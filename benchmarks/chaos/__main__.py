@@ -28,6 +28,7 @@ from benchmarks.chaos import (  # noqa: F401 - they make the rows
     access,
     alerts,
     clients,
+    fairness,
     hostile,
     machine,
     nemesis,
@@ -35,6 +36,7 @@ from benchmarks.chaos import (  # noqa: F401 - they make the rows
     processes,
     servers,
     soak,
+    stampede,
     writing,
 )
 from benchmarks.chaos.arena import Arena, running_arena

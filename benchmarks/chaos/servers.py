@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import httpx
-
-from benchmarks.chaos.arena import FIRST, LIST, WORKERS, Arena, country_of, in_seconds, judged, within
-from benchmarks.chaos.load import DEGRADED, OK, headers_of
+from benchmarks.chaos.arena import Arena, in_seconds, within
+from benchmarks.chaos.load import DEGRADED
 from benchmarks.chaos.proxies import Proxy
 from benchmarks.chaos.rows import Observed, row
 from tests.faults import HANG, REFUSE, RESET, SLOW, TORN, Fault, http_answer
 from tests.gateway.test_degradation import BUSY, FAILED_SHARD, PARTIAL
-from tests.production.stack import SERVICE_TOKEN
 
 RECOVERY_S, MARGIN, ADDED_MS = 3.0, 3.0, 25.0
 
@@ -240,62 +235,6 @@ def elasticsearch_in_part(arena: Arena) -> Observed:
 @row(11, "Redis and Elasticsearch away", "0 failed, all degraded, p99 as 8, as before <= 3 s", fast=True)
 def all_away(arena: Arena) -> Observed:
     return by_proxy(arena, [arena.catalogue, arena.events, arena.cache], REFUSE, degraded=True)
-
-
-@row(
-    12,
-    "1,000 identical misses at once, half of their callers leave",
-    "each process makes the list once at most; who stayed is answered",
-    fast=True,
-)
-def stampede(arena: Arena) -> Observed:
-    count = 300 if arena.is_fast else 1_000
-    dice = arena.dice(12)
-    patient = dict.fromkeys(("CATALOGUE_TIMEOUT", "EVENTS_TIMEOUT", "CACHE_TIMEOUT", "DEADLINE"), "20000")
-    with arena.another(
-        TANDEM_MAX_IN_FLIGHT="0", **{f"TANDEM_{name}_MS": value for name, value in patient.items()}
-    ) as gateway:
-
-        def made() -> float:
-            return arena.metric("tandem_cache_total", gateway, of="lists", outcome="computed")
-
-        before = made()
-        verdicts = asyncio.run(_stampede(gateway.url, count, dice.randint(2_000, 3_600)))
-        computed = made() - before
-    stayed = {name: number for name, number in verdicts.items() if name != "left"}
-    return Observed(
-        f"{count} asked the same by one barrier: {dict(verdicts)}; lists made: {computed:.0f} by {WORKERS} processes",
-        computed <= WORKERS and not set(stayed) - {OK, DEGRADED} and sum(stayed.values()) >= count // 2,
-    )
-
-
-async def _stampede(url: str, count: int, days: int) -> Counter[str]:
-    """All at once; every second caller gives up after 50 ms."""
-    verdicts: Counter[str] = Counter()
-    variables = {"id": "t7", "first": FIRST, "filter": {"countries": [country_of(7)], "postedWithinDays": days}}
-    limits = httpx.Limits(max_connections=None)
-    barrier = asyncio.Event()
-    async with httpx.AsyncClient(
-        headers=dict(headers_of(SERVICE_TOKEN)), limits=limits, timeout=60, trust_env=False
-    ) as http:
-
-        async def ask(number: int) -> None:
-            await barrier.wait()
-            asking = http.post(f"{url}/graphql", json={"query": LIST, "variables": variables})
-            try:
-                answer = await asyncio.wait_for(asking, 0.05 if number % 2 else 60)
-                verdicts[judged(answer.content) if answer.status_code == 200 else str(answer.status_code)] += 1
-            except TimeoutError:
-                verdicts["left"] += 1
-            except httpx.HTTPError as error:
-                verdicts[type(error).__name__] += 1
-
-        async with asyncio.TaskGroup() as group:
-            for number in range(count):
-                group.create_task(ask(number))
-            await asyncio.sleep(0.2)
-            barrier.set()
-    return verdicts
 
 
 @row(
