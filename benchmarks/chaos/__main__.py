@@ -81,7 +81,7 @@ def main() -> int:
     parser.add_argument("rows", nargs="*", type=int, metavar="ROW")
     parser.add_argument("--fast", action="store_true")
     parser.add_argument("--seed", type=int)
-    parser.add_argument("--minutes", type=float, default=3.0)
+    parser.add_argument("--minutes", type=float, default=2.0)
     parser.add_argument("--patience", type=float, default=1.0, help="how many times the default time-outs are")
     parser.add_argument("--report", action="store_true")
     parser.add_argument("--keep", type=Path, help="where outcomes are kept, so that rows can be run one by one")

@@ -29,7 +29,7 @@ def tried(
 
     added_ms: at most, to half of the answers, while it lasts.
     """
-    calm_s, broken_s, after_s = (2.0, 4.0, 4.0) if arena.is_fast else (5.0, 12.0, 7.0)
+    calm_s, broken_s, after_s = (2.0, 4.0, 4.0) if arena.is_fast else (4.0, 10.0, 6.0)
     with arena.load() as load:
         time.sleep(calm_s)
         begun = time.time()
