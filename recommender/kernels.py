@@ -196,6 +196,37 @@ def _eights(_context, factors, row, column, vector, begin, count):
     return numba.types.float64(factors, row, column, vector, begin, count), generated
 
 
+@intrinsic
+def _reaching(_context, scores, item, group, bars, inverse, added):
+    """Which lists of a group an item's float32 scores reach the bars of, `added` besides: a bit for each."""
+    long, single = ir.IntType(64), ir.FloatType()
+
+    def generated(context, builder, signature, arguments):
+        of, row, at, least, by, more = _wide(context, builder, signature, arguments)
+        places = _address(context, builder, signature.args[0], of, row, at)
+        bar, inverted = (
+            _lanes(builder, _address(context, builder, kind, array, at), single, GROUP, 4)
+            for kind, array in ((signature.args[3], least), (signature.args[4], by))
+        )
+        one = builder.insert_element(ir.Constant(ir.VectorType(single, GROUP), ir.Undefined), more, ir.IntType(32)(0))
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), GROUP), [0] * GROUP)
+        bar = builder.fsub(bar, builder.fmul(builder.shuffle_vector(one, one, mask), inverted))
+        found = builder.fcmp_ordered(">=", _lanes(builder, places, single, GROUP, 4), bar)
+        return builder.zext(builder.bitcast(found, ir.IntType(GROUP)), long)
+
+    return numba.types.int64(scores, item, group, bars, inverse, added), generated
+
+
+@intrinsic
+def _lowest(_context, bits):
+    """Place of the lowest bit that is set."""
+
+    def generated(_context, builder, _signature, arguments):
+        return builder.cttz(arguments[0], ir.IntType(1)(1))
+
+    return numba.types.int64(bits), generated
+
+
 @compiled()
 def quantise(factors, codes, scales, least):
     """Fill codes (rows, width) int8 and scales (rows,) float32: row ≈ scale · codes; both 0 for rows below `least`."""
@@ -680,14 +711,10 @@ def sift(scores, first, bias_rows, bias, lengths, margins, lost, ks, places, val
             added = bias[bias_rows[i]]
         narrow = np.float32(added)
         for group in range(groups):
-            reaching = np.int32(0)
-            for j in range(GROUP):
-                reaching += np.int32(scores[i, group, j] >= bars[group, j] - narrow * inverse[group, j])
-            if reaching == 0:
-                continue
-            for j in range(GROUP):
-                if not scores[i, group, j] >= bars[group, j] - narrow * inverse[group, j]:
-                    continue
+            reaching = _reaching(scores, i, group, bars, inverse, narrow)
+            while reaching:
+                j = _lowest(reaching)
+                reaching &= reaching - 1
                 at = group * GROUP + j
                 worth = lengths[at] * np.float64(scores[i, group, j]) + added
                 if worth < least[at]:

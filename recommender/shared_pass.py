@@ -18,6 +18,7 @@ from recommender.scoring import Scores, Terms, float32_margin
 
 FEWEST: Final = 4  # lists: below, a pass over the coarse rows for each is as quick
 TILE: Final = 4096  # items of one product: its rows and scores stay in the second-level cache
+ROWS: Final = 64  # of a sample that are turned over at once
 ROOM: Final = 256  # nominees of a list before they are thinned for the first time
 LONGEST: Final = 1e30  # rows beyond it might leave the range of float32
 FLOAT64_SLACK: Final = 2.0**-44  # of all parts of a score: what float64 loses in sums of a few hundred products
@@ -62,8 +63,8 @@ def nominate_each(lists: Sequence[tuple[Terms, int]], candidates: Ordinals) -> l
         scanned = candidates[is_scanned[candidates]]
     found = _sifted(shared, tables, lengths, scanned)
     for place, (terms, _), nominees in zip(places, shared, found, strict=True):
-        if nominees is not None:
-            others = [term.ordinals[_are_in(is_wanted, term.ordinals)] for term in terms.sparse]
+        others = [term.ordinals[_are_in(is_wanted, term.ordinals)] for term in terms.sparse]
+        if nominees is not None and (others or len(without)):
             nominees = np.unique(np.concatenate([nominees, without, *others]))
         nobody[place] = nominees
     return nobody
@@ -133,24 +134,28 @@ def _sifted(
     bars = bars.reshape(-1, kernels.GROUP)
     lost = 1e-6 * (largest + margins) / lengths
     products, more = (np.empty((TILE, columns), np.float32) for _ in range(2))
+    rows_of = [table.side.rows(scanned) for table in tables]
+    bias_rows_of = terms.side.rows(scanned)
     for start in range(0, len(scanned), TILE):
-        tile = scanned[start : start + TILE]
-        scores = products[: len(tile)]
-        for place, table in enumerate(tables):
-            rows = _rows_of(table.side, tile)
+        tile = slice(start, start + TILE)
+        bias_rows = bias_rows_of[tile]
+        scores = products[: len(bias_rows)]
+        for place, (table, rows) in enumerate(zip(tables, rows_of, strict=True)):
+            factors = _factors(table.side, rows[tile])
             if place == 0:
-                np.matmul(rows, table.vectors, out=scores)
+                np.matmul(factors, table.vectors, out=scores)
             else:
-                scores += np.matmul(rows, table.vectors, out=more[: len(tile)])
-        bias_rows = terms.side.rows(tile)
+                scores += np.matmul(factors, table.vectors, out=more[: len(factors)])
         if start == 0:
             # The first tile shows which bars are low enough; beginning without one would nominate most of it.
-            added = np.where(bias_rows < 0, 0.0, bias[bias_rows]) if largest > 0 else np.zeros(len(tile))
-            sample = scores[:, : len(lists)] + (added[:, None] / lengths).astype(np.float32)
+            sample = scores[:, : len(lists)]
+            if largest > 0:
+                added = np.where(bias_rows < 0, 0.0, bias[bias_rows])
+                sample = sample + (added[:, None] / lengths).astype(np.float32)
             reached = _reached_by(sample, ks) * lengths
             least = reached - 1e-6 * np.abs(reached) - lost * lengths - margins
             bars.reshape(-1)[: len(lists)] = (least - 1e-6 * np.abs(least)) / lengths - lost
-        grouped = scores.reshape(len(tile), *bars.shape)
+        grouped = scores.reshape(len(scores), *bars.shape)
         kernels.sift(grouped, start, bias_rows, bias, lengths, margins, lost, ks, places, values, sizes, least, bars)
     found: list[Ordinals | None] = []
     for place, k in enumerate(ks.tolist()):
@@ -167,9 +172,8 @@ def _sifted(
     return found
 
 
-def _rows_of(side: Side, ordinals: Ordinals) -> npt.NDArray[np.float32]:
-    """The factors of each ordinal, zeros without a row; those that lie side by side as they lie."""
-    rows = side.rows(ordinals)
+def _factors(side: Side, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+    """The factors of each row, zeros for row -1; those that lie side by side as they lie."""
     first = int(rows[0])
     if first >= 0 and int(rows[-1]) - first == len(rows) - 1 and bool(np.all(rows >= 0)):
         return side.factors[first : first + len(rows)]
@@ -181,7 +185,9 @@ def _rows_of(side: Side, ordinals: Ordinals) -> npt.NDArray[np.float32]:
 def _reached_by(sample: npt.NDArray[np.float32], ks: npt.NDArray[np.intp]) -> Scores:
     """The k-th largest of each column; below everything where there are fewer. Shapes (items, lists), (lists,)."""
     found = np.full(len(ks), -np.inf)
-    columns = np.ascontiguousarray(sample.T)
+    columns = np.empty((len(ks), len(sample)), np.float32)
+    for start in range(0, len(sample), ROWS):  # few rows at a time stay in the first-level cache while they are turned
+        columns[:, start : start + ROWS] = sample[start : start + ROWS].T
     for place, k in enumerate(ks.tolist()):
         if k <= columns.shape[1]:
             found[place] = np.partition(columns[place], columns.shape[1] - k)[columns.shape[1] - k]
