@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -75,6 +79,27 @@ def test_a_lock_satisfies_the_project(name: str, python: str) -> None:
 @pytest.mark.parametrize("python", PYTHONS)
 def test_the_lock_for_development_holds_the_one_for_running(python: str) -> None:
     assert pins("requirements.lock", python).items() <= pins("requirements-dev.lock", python).items()
+
+
+def test_everything_that_is_imported_to_run_is_locked_to_run() -> None:
+    """What only the tests' libraries bring is there when this is written, and not where it is installed."""
+    tops = {
+        name.partition(".")[0]
+        for package in ("gateway", "recommender")
+        for path in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for name in (
+            [one.name for one in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    brings = packages_distributions()
+    locked = {canonicalize_name(name) for name in pins("requirements-production.lock", PYTHONS[0])}
+    wanted = tops - sys.stdlib_module_names - {"gateway", "recommender", "__future__"}
+    assert {top for top in wanted if not locked & {canonicalize_name(one) for one in brings[top]}} == set()
 
 
 @pytest.mark.parametrize("folder", ["graphiql", "tests/browser", "tests/clients"])
