@@ -16,6 +16,7 @@ from gateway.resilience.event_log import GuardedEventLog
 from gateway.resilience.guards import Guards
 from gateway.wiring import Guarded
 from recommender.documents import Kind, Patch, Talent
+from recommender.events import EventType
 from recommender.ports import CachedDocument, SubjectKey
 from tests.factories import NOW_MS, event
 from tests.gateway.served_market import close_market, open_market
@@ -39,6 +40,7 @@ async def test_what_is_deleted_elsewhere_is_dropped_here(tmp_path: Path) -> None
     events, cache = GuardedEventLog(log), MemoryCache(8_000_000, lambda: NOW_MS)
     await another.upsert(Kind.TALENT, [Patch(SECRET, {"title": "Developer", "skills": ("Go",)})])
     await events.append([event(talent_id=SECRET, job_id="j1", occurred_at_ms=NOW_MS)])
+    await events.append([event(EventType.DISMISS, SECRET, "j1"), event(EventType.DISMISS, "t1", "j2")])
     ports = Guarded(market.catalogue, events, cache, Guards())  # type: ignore[arg-type]
     looking = forgetting(ports, market.services)
     await looking.look()
@@ -52,11 +54,13 @@ async def test_what_is_deleted_elsewhere_is_dropped_here(tmp_path: Path) -> None
     await events.history(subjects)
     assert documents_of_the_erased() > 0
     assert len(events._kept) == 3
+    assert {subject.id for subject in events._telling} == {SECRET, "j1", "t1", "j2"}
 
     await another.delete(Kind.TALENT, SECRET, erase=True)
     await looking.look()
     assert documents_of_the_erased() == 0
     assert [subject.id for subject, _ in events._kept] == ["j2"]
+    assert {subject.id for subject in events._telling} == {"t1", "j2"}
     log.close()
     another.close()
     await close_market(market)
