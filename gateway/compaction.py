@@ -14,6 +14,7 @@ from gateway.adapters.parquet.manifest import Manifest
 from gateway.adapters.redis.events import Archiving, RedisEventLog
 from gateway.adapters.redis.replay import Replayed
 from gateway.adapters.redis.server import Facts, Timeouts
+from recommender.documents import Kind
 from recommender.errors import UnavailableError
 from recommender.events import Event
 from recommender.ports import Appended, LogState, SubjectKey
@@ -147,6 +148,10 @@ class CompactedEventLog:
             return await self._log.forget(
                 subject, archive=manifest.archive, archived_newest_ms=after.newest_ms if after else None
             )
+
+    def forget_kept(self, kind: Kind, ids: Sequence[str]) -> None:
+        """Drop what is kept in memory of subjects that are gone."""
+        self._log.forget_kept(kind, ids)
 
     async def compact(self, now_ms: int, stream_days: float, on_progress: OnProgress | None = None) -> Compacted:
         """Bring every event that the log holds now into the archive, then trim the stream of what is long in it.

@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 from pyroaring import BitMap
 
+from recommender.columns import ordinals_in
 from recommender.documents import Document, Kind, Level, Talent
 from recommender.filters import Filter, JobFilter, TalentFilter, TermFilter
 from recommender.model import Side
@@ -23,6 +24,7 @@ from recommender.scoring import Bias, Scores, Sparse
 from recommender.text import fold, terms
 
 MOST_SKILLS: Final = 50  # nobody has more to say; bounds the work of one hostile document
+MOST_EMPTY: Final = 16  # places of a table for each holder
 MOST_TITLE_TERMS: Final = 8  # "Senior Kubernetes Platform Engineer (Remote)" has five
 
 
@@ -115,14 +117,23 @@ def weigh(traits: Sequence[Trait], postings: Mapping[Trait, BitMap], population:
     return tuple(weighted)
 
 
-def content_term(weighted: Sequence[WeightedTrait], postings: Mapping[Trait, BitMap]) -> Sparse:
-    """Units that each holder of a trait shares."""
-    holders = [(np.asarray(postings[item.trait].to_array(), dtype=np.uint32), item.units) for item in weighted]
-    table = np.zeros(max((int(found[-1]) + 1 for found, _ in holders if len(found)), default=0))
-    for found, units in holders:
-        table[found] += units
-    ordinals = np.flatnonzero(table).astype(np.uint32)
-    return Sparse("content", ordinals, table[ordinals])
+def content_term(
+    weighted: Sequence[WeightedTrait], postings: Mapping[Trait, BitMap], among: BitMap | None = None
+) -> Sparse:
+    """Units that each holder of a trait shares. among: those of whom it is wanted; None for all.
+
+    Units are whole, so that their sums are the same in whatever order.
+    """
+    holders = [postings[item.trait] if among is None else postings[item.trait] & among for item in weighted]
+    every = BitMap.union(BitMap(), *holders)
+    ordinals = ordinals_in(every)
+    # A table is quicker where it is full, and as long as the catalogue where it is not.
+    is_dense = bool(every) and every.max() < MOST_EMPTY * len(every)
+    values = np.zeros(int(every.max()) + 1 if is_dense else len(every))
+    for found, item in zip(holders, weighted, strict=True):
+        theirs = ordinals_in(found)
+        values[theirs if is_dense else np.searchsorted(ordinals, theirs)] += item.units
+    return Sparse("content", ordinals, values[ordinals] if is_dense else values)
 
 
 def popularity_bias(side: Side, most: float = 0.5) -> Bias:

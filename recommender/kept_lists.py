@@ -123,10 +123,12 @@ def best_of_kept(
     changed = mirror.changed_since(kept.revision)
     if len(changed) > MOST_CHANGED:
         return None
-    among = candidates - changed if changed else candidates
+    if not changed and after is None:
+        return _first_kept(kept, candidates, k)
+    among = candidates - changed
     stay = np.array([ordinal in among for ordinal in kept.best.tolist()], dtype=np.bool_)
     ordinals, scores = kept.best[stay], kept.scores[stay]
-    again = ordinals_from_bitmap(candidates & changed) if changed else kept.best[:0]
+    again = ordinals_from_bitmap(candidates & changed)
     if len(again):
         new_scores = score(terms(), again)
         if not kept.is_whole:
@@ -135,6 +137,17 @@ def best_of_kept(
         ordinals, scores = np.concatenate([ordinals, again]), np.concatenate([scores, new_scores])
     found = settle(ordinals, scores, k, mirror, after)
     return found if kept.is_whole or len(found[0]) == k else None
+
+
+def _first_kept(kept: CachedList, candidates: BitMap, k: int) -> tuple[Ordinals, Scores] | None:
+    """The best k of the candidates where the order stands as it was kept: no need to look beyond them."""
+    found: list[int] = []
+    for place, ordinal in enumerate(kept.best.tolist()):
+        if len(found) == k:
+            break
+        if ordinal in candidates:
+            found.append(place)
+    return (kept.best[found], kept.scores[found]) if kept.is_whole or len(found) == k else None
 
 
 def _not_behind(ordinals: Ordinals, scores: Scores, kept: CachedList, mirror: Mirror) -> Ordinals:

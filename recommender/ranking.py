@@ -55,7 +55,7 @@ class Draft:
     mutual_weight: of the others' interest. subject_ordinal: where the model knows subjects of its kind by content.
     said: features of a subject that the model has no
     row of. newcomers: items that have none. trained: where the history could not be read, the subject's interest as of
-    the model's training.
+    the model's training. explained: an item that is looked at whether or not it matches.
     """
 
     place: int
@@ -84,6 +84,7 @@ class Draft:
     said: Sequence[str] = ()
     newcomers: NewRows | None = None
     trained: Interest | None = None
+    explained: int | None = None
     _terms: Terms | None = None
     _unanswered: dict[str, float] | None = None
 
@@ -363,12 +364,20 @@ def own_row(draft: Draft) -> Interest:
 def content_snapshot(draft: Draft) -> Snapshot:
     """What a list without a vector is ranked by: what is shared with it now, popularity when that is nothing.
 
-    The shared units are kept with the list: a document that changes while it is paged must not move in it.
+    The shared units are kept with the list: a document that changes while it is paged must not move in it. They are
+    those of what matches: what matches only later has changed since, and shares nothing with this list.
     """
     weighted = weigh(draft.traits, draft.postings, draft.mirror.eligible(draft.now_ms))
     if not weighted:
         return Snapshot(Strategy.POPULAR, None)
-    return Snapshot(Strategy.CONTENT, None, weighted, content_term(weighted, draft.postings))
+    among = draft.chosen if draft.explained is None else draft.chosen | BitMap([draft.explained])
+    return Snapshot(Strategy.CONTENT, None, weighted, content_term(weighted, draft.postings, among))
+
+
+def is_much_shared(drafts: Sequence[Draft], most: int) -> bool:
+    """Whether there are more than so many holders of traits to add up for these lists."""
+    holders = (min(len(draft.chosen), len(posting)) for draft in drafts for posting in draft.postings.values())
+    return sum(holders) > most
 
 
 def _terms_of(draft: Draft) -> Terms:

@@ -82,6 +82,7 @@ from recommender.ranking import (
     cut_page,
     hidden_ids,
     hidden_then,
+    is_much_shared,
     is_unread,
     lent_to_subjects,
     nominee_request,
@@ -584,8 +585,14 @@ class Recommender:
             postings = {trait: chosen[trait.request(kind)] for trait in traits}
             for draft in group:
                 draft.chosen, draft.postings = chosen[draft.query.filter, draft.query.text], postings
-                if draft.snapshot is None:
-                    draft.snapshot = content_snapshot(draft)
+            await self._share([draft for draft in group if draft.snapshot is None])
+
+    async def _share(self, drafts: Sequence[Draft]) -> None:
+        """Snapshots of the lists without a vector."""
+        is_long = is_much_shared(drafts, INLINE_CANDIDATES)
+        made = await _apart(is_long, lambda: [content_snapshot(draft) for draft in drafts])
+        for draft, snapshot in zip(drafts, made, strict=True):
+            draft.snapshot = snapshot
 
     async def _nominate(self, drafts: Sequence[Draft]) -> None:
         """Nominees of the vector index for the lists that would take a long search. One that gets none is searched.
@@ -750,14 +757,14 @@ class Recommender:
         talent, job = documents.by_key(Kind.TALENT, talent_id), documents.by_key(Kind.JOB, job_id)
         if not drafts or job is None or (talent is None and (not is_talents or not drafts[0].history)):
             return unknown_pair(talent_id if talent is None else None, job_id if job is None else None)
-        draft = drafts[0]
+        draft, (item, subject) = drafts[0], (job, talent) if is_talents else (talent, job)
+        if item is None:
+            raise RuntimeError("the item of an explained pair is known by now")
+        draft.explained = item.ordinal
         await self._choose(drafts)
         grounds = grounds_of(draft.known_snapshot, draft.loaded, query.item_kind)
         named = {query.item_kind: [ordinal for ground in grounds for ordinal in ground.acted.tolist()]}
         history = await self._documents(named, ())
-        item, subject = (job, talent) if is_talents else (talent, job)
-        if item is None:
-            raise RuntimeError("the item of an explained pair is known by now")
 
         def explained() -> Explanation:
             found = explain_pair(draft, subject, item, lambda ordinal: history.at(query.item_kind, ordinal), known)

@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
@@ -34,6 +34,14 @@ _TELLING = _KEEPING | {UNDONE_BY[one] for one in _KEEPING if one in UNDONE_BY}
 _log = structlog.get_logger("tandem.resilience")
 
 
+class ServerLog(EventLog, Protocol):
+    """An event log that keeps some events in memory."""
+
+    def forget_kept(self, kind: Kind, ids: Sequence[str]) -> None:
+        """Drop what is kept of subjects that are gone."""
+        ...
+
+
 class GuardedEventLog:
     """`recommender.ports.EventLog` before one that may fail.
 
@@ -43,7 +51,7 @@ class GuardedEventLog:
     followed: how far `follow` has come.
     """
 
-    def __init__(self, log: EventLog, lag: LoopLag | None = None) -> None:
+    def __init__(self, log: ServerLog, lag: LoopLag | None = None) -> None:
         self._log = log
         self.guard = Guard("event log", DegradedReason.EVENT_LOG, log.state, lag=lag)
         self._histories = Together(self._read, at_once=READS)
@@ -131,6 +139,7 @@ class GuardedEventLog:
 
     def forget_kept(self, kind: Kind, ids: Sequence[str]) -> None:
         """Drop the histories of subjects that are gone, and of others with them."""
+        self._log.forget_kept(kind, ids)
         gone = set(ids)
         for key, events in list(self._kept.items()):
             subject = key[0]

@@ -56,6 +56,23 @@ async def everything(log: RedisEventLog) -> list[Event]:
     return [found async for batch in log.scan() for found in batch]
 
 
+async def test_a_history_that_comes_again_is_the_same_events_and_none_that_were_forgotten(server: RedisServer) -> None:
+    log = opened(server, "again")
+    await log.append([event(event_id=f"e{number}", job_id=f"j{number}") for number in range(3)])
+    (first,) = await log.history([T1])
+    await log.append([event(event_id="e3", job_id="j3")])
+    (again,) = await log.history([T1])
+    assert [one.event_id for one in again] == ["e0", "e1", "e2", "e3"]
+    assert all(one is other for one, other in zip(again, first, strict=False))  # not even compared field by field
+    assert again[-1] == (await log.history([SubjectKey(Kind.JOB, "j3")]))[0][0]
+    await log.forget(SubjectKey(Kind.JOB, "j1"))
+    log.forget_kept(Kind.JOB, ["j1"])
+    (left,) = await log.history([T1])
+    assert left == [first[0], first[2], again[-1]]
+    assert left[0] is not first[0]
+    log.close()
+
+
 # ---- What is written ------------------------------------------------------------------------------------------------
 
 

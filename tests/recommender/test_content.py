@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 from pyroaring import BitMap
 
-from recommender.content import Trait, TraitField, content_term, popularity_bias, traits_from, weigh
+from recommender.content import Trait, TraitField, WeightedTrait, content_term, popularity_bias, traits_from, weigh
 from recommender.documents import Kind, Level
 from recommender.filters import JobFilter, TermFilter
 from recommender.model import Side
@@ -62,6 +64,25 @@ def test_rare_traits_weigh_more_in_whole_units_and_absent_ones_nothing() -> None
         4: 7.0,
         **dict.fromkeys(range(5, 65), 2.0),
     }
+
+
+@given(st.data())
+def test_units_among_some_are_those_among_all_bit_for_bit(data: st.DataObject) -> None:
+    """Beside the sum over a table as long as the catalogue, written plainly."""
+    spread = data.draw(st.sampled_from((1, 3, 50, 4_000)))
+    some = st.builds(BitMap, st.lists(st.integers(1, 300), max_size=60).map(lambda ns: [spread * n for n in ns]))
+    postings = {Trait(TraitField.SKILLS, str(place)): data.draw(some) for place in range(data.draw(st.integers(0, 5)))}
+    weighted = [WeightedTrait(trait, data.draw(st.integers(1, 40))) for trait in postings]
+    among = data.draw(st.none() | some)
+    expected: dict[int, float] = {}
+    for item in weighted:
+        for ordinal in postings[item.trait]:
+            if among is None or ordinal in among:
+                expected[ordinal] = expected.get(ordinal, 0.0) + item.units
+    term = content_term(weighted, postings, among)
+    assert term.ordinals.dtype == np.uint32
+    assert dict(zip(term.ordinals.tolist(), term.values.tolist(), strict=True)) == expected
+    assert term.ordinals.tolist() == sorted(expected)
 
 
 def test_popularity_stays_below_a_unit() -> None:

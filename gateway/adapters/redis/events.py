@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast
 
 from redis.commands.core import AsyncScript
@@ -54,6 +56,8 @@ FORGET_BATCH = 100
 REWRITE_POLL_SECONDS = 0.1
 TRIM_BATCH = 10_000  # entries that one step removes: it keeps the server from everybody else meanwhile
 CONSUMER = "compactor"
+DECODED_KEPT = 50_000  # events of histories, with their bytes some 500 each
+DECODED_SECONDS = 600.0  # then all are decoded anew: one that was read while it was erased stays no longer
 
 _OUTCOMES = {"a": Appended.ACCEPTED, "d": Appended.DUPLICATE, "c": Appended.CONFLICT}
 _OTHER = {Kind.TALENT: Kind.JOB, Kind.JOB: Kind.TALENT}
@@ -83,6 +87,9 @@ class RedisEventLog:
         self._server = server
         self._prefix = f"{{{namespace}:events}}:"
         self._meta, self._stream = f"{self._prefix}meta", f"{self._prefix}stream"
+        # A history comes whole each time, and all but its end was decoded before: into the same objects.
+        self._decoded = lru_cache(DECODED_KEPT)(decoded_entry)
+        self._decoded_until_s = 0.0
         self._queue = AppendQueue(self._write, part=PART, writers=WRITERS, most=APPEND_BATCH)
         self._append_script = server.slow.register_script(scripts.APPEND)
         self._forget_script = server.slow.register_script(scripts.FORGET)
@@ -156,6 +163,10 @@ class RedisEventLog:
         return (
             await self._thread.run(self._forget(subject, archive, archived_newest_ms)) if is_event_id(subject.id) else 0
         )
+
+    def forget_kept(self, kind: Kind, ids: Sequence[str]) -> None:
+        """Drop what is kept in memory of subjects that are gone: all events, as the server is not far."""
+        self._decoded.cache_clear()
 
     async def range(self, after_seq: int, until_seq: int) -> list[Event] | None:
         """Some events behind a place, in order; none are left up to until_seq when it is empty.
@@ -247,12 +258,15 @@ class RedisEventLog:
         ]
         begins = [newest if is_impression else 0 for _ in keys[:: len(shown)] for is_impression in shown]
         entries = iter(await self._run(self._histories_script, keys, begins))
+        if time.monotonic() > self._decoded_until_s:
+            self._decoded.cache_clear()
+            self._decoded_until_s = time.monotonic() + DECODED_SECONDS
         found: list[list[Event]] = []
         for subject in subjects:
             events: list[Event] = []
             if is_event_id(subject.id):
                 for _ in shown:
-                    events += [decoded_entry(entry) for entry in next(entries)]
+                    events += map(self._decoded, next(entries))
                 if impressions:
                     events.sort(key=lambda event: event.seq)
             found.append(events if until_seq is None else [event for event in events if event.seq <= until_seq])
