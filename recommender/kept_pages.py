@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from recommender.degradation import degraded
+from recommender.documents import Document
+from recommender.eligibility import document_blocker
 from recommender.events import Event
 from recommender.newcomers import NewRows
 from recommender.ports import ServedList
@@ -19,10 +22,11 @@ KEPT: Final = 2_000  # pages of some 10 KB each
 KEPT_MS: Final = 60_000  # then the page is made anew of the kept list: a cursor tells when its list began
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Kept:
     """A page and all that it rests on. until_ms: when something in the catalogue expires."""
 
+    query: ListQuery
     page: RankedPage
     served: ServedList
     loaded: LoadedModel
@@ -63,7 +67,7 @@ class KeptPages:
         if not holds:
             del self._kept[draft.query]
             return None
-        self._kept.move_to_end(draft.query)
+        self._kept.move_to_end(kept.query)
         context = replace(kept.page.context, as_of_ms=draft.now_ms, history=draft.history)
         page = replace(kept.page, request_id=new_id(), context=context)
         return page, replace(kept.served, request_id=page.request_id, served_at_ms=draft.now_ms)
@@ -73,6 +77,7 @@ class KeptPages:
         if not _may_be_kept(draft, page) or draft.mirror.revision != revision:
             return
         self._kept[draft.query] = _Kept(
+            query=draft.query,
             page=page,
             served=served,
             loaded=draft.loaded,
@@ -86,6 +91,16 @@ class KeptPages:
         )
         if len(self._kept) > KEPT:
             self._kept.popitem(last=False)
+
+    def show(self, page: RankedPage, documents: Sequence[Document | None]) -> None:
+        """Serve a page from now on with the documents of its items, if these are whole, current and may be shown."""
+        context, kept = page.context, self._kept.get(page.context.query)
+        # Read after the page was made: unless the mirror has moved, they are as new as all that the page rests on.
+        if kept is None or kept.page.items is not page.items or kept.revision != context.mirror.revision or degraded():
+            return
+        found = [(item, document) for item, document in zip(page.items, documents, strict=True) if document is not None]
+        if len(found) == len(documents) and not any(document_blocker(one, context.as_of_ms) for _, one in found):
+            kept.page = replace(kept.page, shown=found)
 
 
 def _may_be_kept(draft: Draft, page: RankedPage) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from recommender.documents import Kind, Level
+from recommender.documents import Document, Kind, Level
 from recommender.filters import Filter
 from recommender.model import Manifest
 
@@ -99,6 +99,15 @@ class ListQuery:
     options: Options = field(default_factory=Options)
     first: int = 20
     after: Position | None = None
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        said = (self.mode, self.subject_kind, self.subject_id, self.filter, self.profile, self.text)
+        object.__setattr__(self, "_hash", hash((*said, self.options, self.first, self.after)))
+
+    def __hash__(self) -> int:
+        """Worked out once: a query is looked up some ten times on its way."""
+        return self._hash
 
     @property
     def item_kind(self) -> Kind:
@@ -127,6 +136,8 @@ class RankedPage:
     total: what paging from the start to the end returns now. recall: measured share of the true top, None when EXACT.
     request_id: of the serving log.
     context: what explanation and facets need of the computation; opaque to the gateway.
+    shown: the items with their documents, all of which may be shown, where they are at hand: the same object for as
+    long as the same page is served.
     """
 
     items: Sequence[RankedItem]
@@ -139,6 +150,7 @@ class RankedPage:
     request_id: str
     context: Any
     recall: float | None = None
+    shown: Sequence[tuple[RankedItem, Document]] | None = None
 
 
 class ReasonKind(enum.Enum):

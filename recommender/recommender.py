@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence, Sized
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -120,7 +120,7 @@ class Recommender:
     """Ranked lists of jobs and talents, and why. `clock_ms` is now in epoch milliseconds, `new_id` names a request.
 
     documents: kept as objects beside a cache that is on a server. watched: told of each step (match, fold-in, score)
-    while it is done.
+    while it is done. is_remote: whether catalogue or events are on servers.
     """
 
     def __init__(
@@ -139,6 +139,7 @@ class Recommender:
         steering: Steering | None = None,
         mutual_weight: float = MUTUAL_WEIGHT,
         watched: Watched = lambda step: nullcontext(),
+        is_remote: bool = True,
     ) -> None:
         self._catalogue = catalogue
         self._events = events
@@ -155,6 +156,7 @@ class Recommender:
         self._steering = Steering() if steering is None else steering
         self._mutual_weight = mutual_weight
         self._watched = watched
+        self._is_remote = is_remote
 
     @property
     def model(self) -> Model:
@@ -186,6 +188,10 @@ class Recommender:
     def steer(self, rules: Sequence[Rule]) -> None:
         """Go on with other rules. What they exclude leaves every list at once; a list that is paged keeps its order."""
         self._steering = replace(self._steering, rules=tuple(rules))
+
+    def show(self, page: RankedPage, documents: Sequence[Document | None]) -> None:
+        """Take note of the documents of a page's items, read since it was made: see RankedPage.shown."""
+        self._kept_pages.show(page, documents)
 
     def forget_pages(self) -> None:
         """Keep nothing of what was served: a document of it is gone, so that no such page would be served again."""
@@ -274,8 +280,9 @@ class Recommender:
         if not valid:
             return []
         asked = [query for query, _ in valid.values()]
-        mirrors, histories = await asyncio.gather(
-            self._mirrors(valid.values(), steering), self._histories(asked, impressions=steering.fatigue is not None)
+        mirrors, histories = await self._all(
+            lambda: self._mirrors(valid.values(), steering),
+            lambda: self._histories(asked, impressions=steering.fatigue is not None),
         )
         drafts = []
         for place, (query, loaded) in valid.items():
@@ -452,9 +459,14 @@ class Recommender:
             )
         }
         wanted = sorted(kinds, key=lambda kind: kind.value)
-        mirrors = dict(zip(wanted, await asyncio.gather(*map(self._catalogue.mirror, wanted)), strict=True))
+        found = await self._all(*(partial(self._catalogue.mirror, kind) for kind in wanted))
+        mirrors: dict[Kind, Mirror] = dict(zip(wanted, found, strict=True))
         self._followed |= mirrors
         return mirrors
+
+    async def _all(self, *asked: Callable[[], Awaitable[Any]]) -> list[Any]:
+        """Every answer: at the same time where there are round trips to wait for, which takes a task for each."""
+        return await asyncio.gather(*(ask() for ask in asked)) if self._is_remote else [await ask() for ask in asked]
 
     async def _histories(
         self, queries: Iterable[ListQuery], *, impressions: bool

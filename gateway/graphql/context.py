@@ -8,6 +8,7 @@ from typing import TypeAlias, TypeVar
 
 import strawberry
 
+from gateway import tracing
 from gateway.graphql.executor import Compiled
 from gateway.graphql.loaders import Loaders
 from gateway.graphql.services import Services
@@ -16,7 +17,9 @@ from gateway.graphql.viewer import Viewer
 from gateway.resilience.rate_limit import Allowance, ThrottledError
 from recommender.degradation import CURRENT
 from recommender.documents import Kind
+from recommender.errors import TandemError
 from recommender.filters import Filter
+from recommender.query import ListQuery, RankedPage
 
 _Filter = TypeVar("_Filter", bound=Filter)
 
@@ -26,7 +29,8 @@ class Context:
 
     requested_cost: see cost.py; known once the operation is valid. compiled: see executor.py; None to do without.
     reads_parts: whether the answer may come in parts, for @defer. most_s: how long its caller waits for the answer.
-    allowance: what is left to the viewer, where there is a limit.
+    allowance: what is left to the viewer, where there is a limit. is_alone: whether the one field of the root is being
+    resolved, so that nothing else of the operation can ask for anything.
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class Context:
         self.compiled: Compiled | None = None
         self.most_s = most_s
         self.allowance: Allowance | None = None
+        self.is_alone = False
         self.now_ms = services.clock_ms()
         self.loaders = Loaders(services, viewer, self.now_ms)
 
@@ -60,6 +65,15 @@ class Context:
         if kind is Kind.TALENT and self.viewer.talent_id is not None:
             return document_id == self.viewer.talent_id  # in the catalogue or not
         return await self.loaders.by_id(kind).get(document_id) is not None
+
+    async def ranked_list(self, query: ListQuery) -> RankedPage | None:
+        """A page of a list, with those that other fields ask for at the same time, where there may be any."""
+        if not self.is_alone or tracing.traces() is not None:
+            return await self.loaders.ranked_list_by_query.get(query)
+        (answer,) = await self.services.recommender.lists([query])
+        if isinstance(answer, TandemError):
+            raise answer
+        return answer
 
     def narrowed(self, wanted: _Filter) -> _Filter:
         """See sight.narrowed."""

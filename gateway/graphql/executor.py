@@ -355,6 +355,8 @@ class CompiledExecutor(StrawberryGraphQLCoreExecutionContext):
             return self.execute_fields(selected.parent, source, path, selected.fields, None)
         if not selected.open:
             return answer
+        if path is None:
+            self.context_value.is_alone = len(selected.open) == 1
         awaited: list[str] = []
         try:
             for key, prepared in selected.open:
@@ -405,6 +407,7 @@ class CompiledExecutor(StrawberryGraphQLCoreExecutionContext):
             return None
 
     def _complete(self, prepared: Prepared, info: GraphQLResolveInfo[Any], path: Path, value: Any) -> Any:
+        self.context_value.is_alone = False  # from here on there may be fields below it, all at the same time
         if prepared.complete is not None:
             try:
                 return prepared.complete(value)

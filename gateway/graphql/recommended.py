@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
 
 import strawberry
 from strawberry import UNSET
@@ -22,7 +22,9 @@ from gateway.graphql.node import PageInfo
 from gateway.graphql.nullability import NULL_ONLY_ON_ERROR
 from gateway.graphql.options import RecommendationOptions, TalentSubject, options
 from gateway.graphql.reason import MostReasons, Reason, reasons_from
+from gateway.graphql.remembered import remembered
 from gateway.graphql.scalars import DateTime
+from gateway.graphql.selections import Shared
 from gateway.graphql.talent import Talent, talent_from
 from recommender.degradation import DegradedReason, degraded
 from recommender.documents import Kind
@@ -31,6 +33,8 @@ from recommender.events import EventType
 from recommender.filters import Filter
 from recommender.model import Manifest
 from recommender.query import Exactness, ListQuery, Mode, Options, Profile, RankedItem, RankedPage, Strategy
+
+_Node = TypeVar("_Node", Job, Talent)
 
 
 @strawberry.type(description='The model behind a list, e.g. `{ version: "20260131T093000Z" }`.')
@@ -306,10 +310,8 @@ async def _jobs(context: Context, query: ListQuery) -> RecommendedJobConnection 
     if found is None:
         return None
     page, rows = found
-    made = [(item, job_from(document)) for item, document in rows]
-    return RecommendedJobConnection(
-        rows=made, nodes=[node for _, node in made], **_rest(context, page, [item for item, _ in rows])
-    )
+    made = _shared_jobs(rows) if rows is page.shown else _rows(rows, job_from)
+    return RecommendedJobConnection(rows=made.rows, nodes=made.nodes, **_rest(context, page, rows))
 
 
 async def _talents(context: Context, query: ListQuery) -> RecommendedTalentConnection | None:
@@ -317,29 +319,57 @@ async def _talents(context: Context, query: ListQuery) -> RecommendedTalentConne
     if found is None:
         return None
     page, rows = found
-    made = [(item, talent_from(document)) for item, document in rows]
-    return RecommendedTalentConnection(
-        rows=made, nodes=[node for _, node in made], **_rest(context, page, [item for item, _ in rows])
-    )
+    made = _shared_talents(rows) if rows is page.shown else _rows(rows, talent_from)
+    return RecommendedTalentConnection(rows=made.rows, nodes=made.nodes, **_rest(context, page, rows))
 
 
-async def _page(context: Context, query: ListQuery) -> tuple[RankedPage, list[tuple[RankedItem, Any]]] | None:
+async def _page(context: Context, query: ListQuery) -> tuple[RankedPage, Sequence[tuple[RankedItem, Any]]] | None:
     """A page and the documents of its rows; None for an unknown subject, or one that is not the viewer's.
 
     A document is looked at once more: one that was deleted, closed or has expired since the list was made is left out.
     """
     if query.subject_id is not None and not await context.sees(query.subject_kind, query.subject_id):
         return None
-    page = await context.loaders.ranked_list_by_query.get(query)
+    page = await context.ranked_list(query)
     if page is None:
         return None
+    if page.shown is not None and context.viewer.may_all:
+        return page, page.shown
     ordinals = tuple(item.ordinal for item in page.items)
     documents = await context.loaders.by_ordinals(query.item_kind).get(ordinals)
+    if context.viewer.may_all:
+        context.services.recommender.show(page, documents)
     return page, [
         (item, document)
         for item, document in zip(page.items, documents, strict=True)
         if document is not None and document_blocker(document, context.now_ms) is None
     ]
+
+
+@dataclass(eq=False)
+class _Rows(Generic[_Node]):
+    """A page's rows as GraphQL objects."""
+
+    rows: list[tuple[RankedItem, _Node]]
+    nodes: list[_Node]
+
+
+def _rows(found: Sequence[tuple[RankedItem, Any]], made_from: Callable[[Any], _Node]) -> _Rows[_Node]:
+    rows = [(item, made_from(document)) for item, document in found]
+    return _Rows(rows, [node for _, node in rows])
+
+
+@remembered
+def _shared_jobs(shown: Sequence[tuple[RankedItem, Any]]) -> _Rows[Job]:
+    """Of a page that is served again and again."""
+    made = _rows(shown, job_from)
+    return replace(made, nodes=Shared(made.nodes))
+
+
+@remembered
+def _shared_talents(shown: Sequence[tuple[RankedItem, Any]]) -> _Rows[Talent]:
+    made = _rows(shown, talent_from)
+    return replace(made, nodes=Shared(made.nodes))
 
 
 def _row(page: RankedPage, item: RankedItem) -> dict[str, Any]:
@@ -352,9 +382,9 @@ def _row(page: RankedPage, item: RankedItem) -> dict[str, Any]:
     }
 
 
-def _rest(context: Context, page: RankedPage, items: Sequence[RankedItem]) -> dict[str, Any]:
-    """items: those that are shown; a page of which nothing is left to show still says where the next one begins."""
-    items = items or page.items
+def _rest(context: Context, page: RankedPage, rows: Sequence[tuple[RankedItem, Any]]) -> dict[str, Any]:
+    """rows: those that are shown; a page of which nothing is left to show still says where the next one begins."""
+    items = (rows[0][0], rows[-1][0]) if rows else page.items
     return {
         "page": page,
         "page_info": PageInfo(

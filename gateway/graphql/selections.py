@@ -8,7 +8,7 @@ it.
 from __future__ import annotations
 
 import keyword
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
@@ -78,12 +78,20 @@ ANSWERS = "_answers"
 MOST_ANSWERS = 4
 
 
+class Shared(list[Any]):
+    """Objects that come together for many requests. Nobody may change it; see ANSWERS."""
+
+    def __init__(self, objects: Iterable[Any]) -> None:
+        super().__init__(objects)
+        setattr(self, ANSWERS, {})
+
+
 class Compiler:
     """Functions for the selections of one operation, whose fields an executor of it collects."""
 
     def __init__(self, executor: Executor[Any]) -> None:
         self._executor = executor
-        self._names: dict[str, Any] = {"Unexpected": UnexpectedValueError}
+        self._names: dict[str, Any] = {"Unexpected": UnexpectedValueError, "Shared": Shared}
         self._functions: list[str] = []
 
     def object(self, parent: GraphQLObjectType, fields: GroupedFieldSet) -> tuple[Function, list[str]]:
@@ -157,9 +165,16 @@ class Compiler:
             return self._leaf(declared, v, indent)
         if isinstance(declared, GraphQLList):
             item = self._item(declared.of_type, details)
+            key, kept = self._name("key", object()), f"{v}_kept"
             return [
-                f"{indent}if {v}.__class__ is not list: raise Unexpected",
-                f"{indent}{v} = [{item} for item in {v}]",
+                f"{indent}{kept} = {v}.{ANSWERS} if {v}.__class__ is Shared else None",
+                f"{indent}if {kept} is not None and {key} in {kept}: {v} = {kept}[{key}]",
+                f"{indent}else:",
+                f"{indent} if {kept} is None and {v}.__class__ is not list: raise Unexpected",
+                f"{indent} {v} = [{item} for item in {v}]",
+                f"{indent} if {kept} is not None:",
+                f"{indent}  if len({kept}) >= {MOST_ANSWERS}: {kept}.clear()",
+                f"{indent}  {kept}[{key}] = {v}",
             ]
         if isinstance(declared, GraphQLObjectType):
             return self._nested(declared, details, v, indent)

@@ -195,6 +195,7 @@ async def open_market(
         clock_ms=clock_ms,
         new_id=new_id,
         watched=Step,
+        is_remote=False,
     )
     recommender.refresh_model()
     chosen = settings or Settings(auth="open")

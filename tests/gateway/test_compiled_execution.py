@@ -46,7 +46,7 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext, vali
 from gateway.graphql.calls import Call
 from gateway.graphql.executor import MOST_VARIANTS, Compiled
 from gateway.graphql.schema import build_schema
-from gateway.graphql.selections import is_attribute
+from gateway.graphql.selections import Shared, is_attribute
 from gateway.graphql.viewer import ENGINEER, Viewer
 from gateway.settings import Settings
 from tests.gateway.generated_operations import OperationMaker
@@ -128,7 +128,8 @@ class FakeData:
 
     def _present(self, declared: GraphQLOutputType, dice: Random) -> Any:
         if isinstance(declared, GraphQLList):
-            return [self._value(declared.of_type, dice) for _ in range(dice.randrange(MOST_ROWS + 1))]
+            found = [self._value(declared.of_type, dice) for _ in range(dice.randrange(MOST_ROWS + 1))]
+            return Shared(found) if dice.random() < 0.2 else found
         if isinstance(declared, GraphQLEnumType):
             return dice.choice(list(declared.wrapped_cls))  # type: ignore[attr-defined]
         if is_leaf_type(declared):
@@ -209,6 +210,7 @@ class Asked:
     data: FakeData
     compiled: Compiled | None = None
     viewer: Viewer = ENGINEER
+    is_alone: bool = False
 
 
 def faked(schema: GraphQLSchema) -> GraphQLSchema:

@@ -95,3 +95,28 @@ async def test_others_events_leave_a_page_at_hand() -> None:
     world, shown = await world_with_a_page()
     world.events.add(event(EventType.SAVE, "t2", shown[0]), event(EventType.IMPRESSION, "t1", shown[0]))
     assert await is_at_hand(world)
+
+
+async def test_a_page_comes_with_the_documents_that_were_shown_until_one_of_them_changes() -> None:
+    world, shown = await world_with_a_page()
+    found = await page(world.recommender, jobs_for())
+    documents = await world.recommender.documents(Kind.JOB, [item.ordinal for item in found.items])
+    world.recommender.show(found, documents)
+    first, second = [await page(world.recommender, jobs_for()) for _ in range(2)]
+    assert first.shown is not None
+    assert [(item.id, document.id) for item, document in first.shown] == [(one, one) for one in shown]
+    assert second.shown is first.shown
+    world.catalogue.change(Kind.JOB, int(shown[3][1:]), title="Another one")
+    assert (await page(world.recommender, jobs_for())).shown is None
+
+
+async def test_a_page_comes_with_no_document_that_is_missing_or_was_read_before_another_one() -> None:
+    world, shown = await world_with_a_page()
+    found = await page(world.recommender, jobs_for())
+    documents = await world.recommender.documents(Kind.JOB, [item.ordinal for item in found.items])
+    world.recommender.show(found, [*documents[:-1], None])
+    assert (await page(world.recommender, jobs_for())).shown is None
+    world.catalogue.change(Kind.JOB, int(shown[3][1:]), title="Another one")
+    await page(world.recommender, jobs_for())
+    world.recommender.show(found, documents)
+    assert (await page(world.recommender, jobs_for())).shown is None
