@@ -9,7 +9,6 @@ import signal
 import socket
 import sys
 import time
-import uuid
 from contextlib import ExitStack, suppress
 from functools import partial
 from importlib import import_module
@@ -277,6 +276,8 @@ def build_services(stores: Stores, rules: RulesFile | None = None, ports: Guarde
         steering=steering_of(stores.settings, () if rules is None else rules.rules),
         mutual_weight=stores.settings.mutual_weight,
         watched=Step,
+        is_remote=stores.settings.catalogue_elasticsearch_url is not None
+        or stores.settings.events_redis_url is not None,
     )
     return Services(
         recommender=recommender,
@@ -389,7 +390,7 @@ def _clock_ms() -> int:
 
 
 def _new_id() -> str:
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()  # what uuid4 takes twice the time for
 
 
 def _listening(settings: Settings) -> socket.socket:
