@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -25,6 +26,7 @@ READS: Final = 2  # of histories at once: what comes meanwhile is asked for toge
 
 _Asked = tuple[SubjectKey, bool, int]  # whose, and with all impressions, else with how many
 FOLLOW_EVERY_S: Final = 1.0
+FOLLOW_TRIES: Final = 3
 SHARE: Final = 0.1  # of the time, for reading up on a log that has gone far on since the model was learnt
 
 # What keeps a pair out of a list, and what lifts that.
@@ -67,6 +69,7 @@ class GuardedEventLog:
         after_seq: how far the model knows the log. What lies between is read in a small part of the time.
         """
         self.followed = after_seq
+        tries = 0
         while True:
             try:
                 if self.guard.breaker.is_closed:
@@ -76,8 +79,13 @@ class GuardedEventLog:
                         self.followed = events[-1].seq
                         await asyncio.sleep((time.monotonic() - begun_s) * (1 / SHARE - 1))
                         begun_s = time.monotonic()
+                tries = 0
             except TandemError as error:
                 _log.warning("events not followed", reason=str(error))
+                tries += 1
+                if tries >= FOLLOW_TRIES:  # what lies back may be in an archive that is not here
+                    with suppress(TandemError):
+                        self.followed = max(self.followed, (await self._log.state()).last_seq)
             except Exception as error:  # noqa: BLE001 — this task must outlive whatever a store can do
                 _log.error("events not followed", error=type(error).__name__)
             await asyncio.sleep(FOLLOW_EVERY_S)

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +28,7 @@ from gateway.wiring import Guarded, Stores, guarded, open_stores
 from recommender.degradation import DegradedReason
 from recommender.documents import Kind
 from recommender.errors import UnavailableError
-from recommender.events import EventType
+from recommender.events import Event, EventType
 from tests.factories import event
 from tests.faults import HANG, REFUSE, RESET, SLOW, TORN, Fault, FaultProxy, faulty, http_answer
 from tests.production.stack import SERVICE_TOKEN, Stack, running_stack
@@ -259,6 +259,25 @@ async def test_without_the_event_log_nobody_is_shown_again_what_is_behind_them(w
     assert again == (await all_jobs(other))[0]
     page = candidates["data"]["job"]["recommendedTalents"]
     assert (talent in [node["talentId"] for node in page["nodes"]], page["degradedReasons"]) == (False, ["EVENT_LOG"])
+
+
+async def test_what_lies_in_an_archive_that_is_not_here_keeps_nobody_from_following(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.resilience.event_log.FOLLOW_EVERY_S", 0.01)
+    scan, last = world.stores.events.scan, (await world.stores.events.state()).last_seq
+
+    def scan_of_what_is_here(after_seq: int = 0, until_seq: int | None = None) -> AsyncIterator[Sequence[Event]]:
+        if after_seq < last:
+            raise UnavailableError("event archive")
+        return scan(after_seq, until_seq)
+
+    monkeypatch.setattr(world.stores.events, "scan", scan_of_what_is_here)
+    following = asyncio.create_task(world.ports.events.follow(0))
+    await world.stores.events.append([event(EventType.DISMISS, "t42", "j6", event_id="followed")])
+    while world.ports.events.followed <= last:  # noqa: ASYNC110 - nobody is told how far it has come
+        await asyncio.sleep(0.01)
+    following.cancel()
 
 
 @pytest.mark.parametrize("fault", [HANG, REFUSE, RESET, TORN], ids=["hang", "refused", "reset", "torn"])
