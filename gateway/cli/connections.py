@@ -17,7 +17,7 @@ from gateway.resilience.admission import Admission
 REQUEST_SECONDS: Final = 8.0  # for a request to come whole: from its first byte, or from the connection
 CROWDED_SECONDS: Final = 1.0  # who has sent no whole request by then gives way first when there is no room
 LONG_IDLE_SECONDS: Final = 5.0  # then who has been idle for so long: it will hardly be used just now
-YOUNG_SECONDS: Final = 0.1  # then who has sent no whole request for so long: who means well has by then
+YOUNG_SECONDS: Final = 0.02  # then who has sent no whole request for so long: who means well and is near has by then
 SPARE: Final = 50  # connections beyond the limit that are still told why they are refused
 LATE_SECONDS: Final = 1.0  # between two looks at most counts as waiting: what goes beyond is this process's lateness
 MAX_HEAD: Final = 65_536  # bytes of a request before its body
@@ -27,32 +27,35 @@ REFUSED: Final = b"connection: close\r\ncontent-length: 0\r\n\r\n"
 class Connections:
     """Those of one process that wait for their other end, each since when, the longest first.
 
-    most: how many connections there may be, of every kind. admission: of requests. clock_s: how long this process has
-    listened; it stands still while the process is late, so that nobody is called slow who was not listened to.
+    most: how many connections there may be, of every kind. admission: of requests.
     """
 
     def __init__(self, most: int, idle_seconds: float, admission: Admission | None = None) -> None:
         self.most = most
         self.admission = admission
-        self.clock_s = 0.0
+        self._clock_s = 0.0  # at the last look
         self._looked_s: float | None = None
         self._idle_seconds = idle_seconds
         self.is_draining = False
         self.sending: dict[GuardedProtocol, float] = {}  # no request yet, or not the whole of one
         self.idle: dict[GuardedProtocol, float] = {}  # kept open between two requests
 
+    def clock_s(self, now_s: float) -> float:
+        """How long this process has listened; it stands still while the process is late, so that nobody is called slow
+        who was not listened to. now_s: by the loop."""
+        since_s = 0.0 if self._looked_s is None else now_s - self._looked_s
+        return self._clock_s + min(max(0.0, since_s), LATE_SECONDS)
+
     def sweep(self, now_s: float) -> None:
         """End those that have kept us waiting. Called several times a second. now_s: by the loop."""
-        if self._looked_s is not None:
-            self.clock_s += min(now_s - self._looked_s, LATE_SECONDS)
-        self._looked_s = now_s
-        for connection in list(_since(self.sending, self.clock_s - REQUEST_SECONDS)):
+        self._clock_s, self._looked_s = self.clock_s(now_s), now_s
+        for connection in list(_since(self.sending, self._clock_s - REQUEST_SECONDS)):
             connection.refuse(408)
         # uvicorn's own timer is lost when a body comes behind the answer.
-        for connection in list(_since(self.idle, self.clock_s - self._idle_seconds)):
+        for connection in list(_since(self.idle, self._clock_s - self._idle_seconds)):
             connection.timeout_keep_alive_handler()
 
-    def make_room(self) -> bool:
+    def make_room(self, now_s: float) -> bool:
         """End the one that can best be missed; False when every one has a request in work, or has sent some of one."""
         for waiting, seconds in (
             (self.sending, CROWDED_SECONDS),
@@ -61,7 +64,7 @@ class Connections:
             (self.idle, 0.0),
             (self.sending, 0.0),
         ):
-            found = _since(waiting, self.clock_s - seconds)
+            found = _since(waiting, self.clock_s(now_s) - seconds)
             # What has come in and is not read yet is our lateness; it may be the whole request.
             connection = next((one for one in found if not one.has_unread), None)
             if connection is not None:
@@ -106,13 +109,13 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """A client is there."""
         super().connection_made(transport)
-        if len(self.connections) > self._guard.most and not self._guard.make_room():
+        if len(self.connections) > self._guard.most and not self._guard.make_room(self.loop.time()):
             # Who is answered before it has asked may never read it.
             self._is_one_too_many = True
             if len(self.connections) > self._guard.most + SPARE:
                 transport.abort()
                 return
-        self._guard.sending[self] = self._guard.clock_s
+        self._guard.sending[self] = self._guard.clock_s(self.loop.time())
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone."""
@@ -122,7 +125,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Some of a request, or of several."""
         if self._guard.idle.pop(self, None) is not None:
-            self._guard.sending[self] = self._guard.clock_s
+            self._guard.sending[self] = self._guard.clock_s(self.loop.time())
         was_in_head = self._is_in_head
         super().data_received(data)
         if was_in_head and self._is_in_head:
@@ -134,7 +137,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """The first byte of a request."""
         super().on_message_begin()
         self._is_in_head, self._head_bytes = True, 0
-        self._guard.sending.setdefault(self, self._guard.clock_s)
+        self._guard.sending.setdefault(self, self._guard.clock_s(self.loop.time()))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header; what is sent behind a body is nobody's."""
@@ -193,13 +196,13 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_message_complete()
         self._begin_held()
         if self.cycle is not None and self.cycle.response_complete:
-            self._guard.idle[self] = self._guard.clock_s
+            self._guard.idle[self] = self._guard.clock_s(self.loop.time())
 
     def on_response_complete(self) -> None:
         """The answer is written."""
         super().on_response_complete()
         if not self.transport.is_closing() and (self.cycle is None or self.cycle.response_complete):
-            self._guard.idle[self] = self._guard.clock_s
+            self._guard.idle[self] = self._guard.clock_s(self.loop.time())
 
     def handle_websocket_upgrade(self) -> None:
         """From here on it is a WebSocket, whose pings find out who is gone."""

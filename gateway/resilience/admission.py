@@ -18,13 +18,12 @@ WAIT_S: Final = 0.08  # at the most
 QUEUE_S: Final = 0.05  # that who comes is expected to wait: what takes longer than expected is then still in time
 CALM_S: Final = 1.0  # since somebody was turned away: then what comes at once is a burst, not too much for long
 TARGET_S: Final = 0.08
-FEWEST: Final = (
-    32  # at once in a burst, however long they take; as many may wait, whatever their time is expected to be
-)
-FEWEST_OF_TOO_MANY: Final = 4  # at once, when there is more than can be answered
+FEWEST: Final = 16  # at once, however long they take
+BURST: Final = 32  # may wait, whatever their time is expected to be
 BATCH_SHARE: Final = 0.5  # of the places, for what nobody waits for
 CALLER_SHARE: Final = 0.9  # of the places, for one caller
 EVERY_S: Final = 0.05
+LATE_S: Final = 0.02  # by so much the loop is late before what was waited for may have been the loop itself
 SMOOTHING: Final = 0.1  # the weight of the newest of what is averaged
 FORGETTING: Final = 0.02  # of a rate that was reached before: what ends while nobody waits is less than what could
 
@@ -47,6 +46,7 @@ class Admission:
         self._running_of: Counter[Caller] = Counter()
         self._waiting: tuple[OrderedDict[Caller, deque[_Place]], ...] = (OrderedDict(), OrderedDict())
         self._own_s = self._elsewhere_s = 0.0  # on average, of those that ended
+        self._late_s = 0.0  # on average, the looks
         self._rate = 0.0  # that can end in a second
         self._ended = 0  # since the last look
         self._most_running = 0  # at once, since then
@@ -117,18 +117,25 @@ class Admission:
 
     def adapt(self, since_s: float) -> None:
         """Look at what has ended since the last look, so many seconds ago. Little's law says how many places answers
-        of TARGET_S take; while they are quicker, and places are used, there may be more."""
+        of TARGET_S take; while they are quicker, and places are used, there may be more. Answers that wait for a loop
+        that is late wait for no dependency."""
         ended = self._ended / since_s
         self._rate += (SMOOTHING if ended > self._rate else FORGETTING) * (ended - self._rate)
         self._ended = 0
-        if self._own_s > TARGET_S:
-            enough = self._rate * (TARGET_S + self._elsewhere_s)
-            fewest = min(FEWEST if self._is_calm else FEWEST_OF_TOO_MANY, self._most)
-            self.limit = max(float(fewest), min(self.limit, enough))
+        self._late_s += SMOOTHING * (max(0.0, since_s - EVERY_S) - self._late_s)
+        is_late = self._late_s > LATE_S
+        enough = self._rate * (TARGET_S if is_late else TARGET_S + self._elsewhere_s)
+        if is_late or self._own_s > TARGET_S:
+            self.limit = self._within(min(self.limit, enough))
         elif self._most_running > self.limit / 2:
-            self.limit = min(float(self._most), 1.2 * self.limit)
+            self.limit = self._within(min(1.2 * self.limit, 2 * enough))
+        else:
+            self.limit = self._within(min(self.limit, 2 * enough))
         self._most_running = self.running
         self._let_in()
+
+    def _within(self, wanted: float) -> float:
+        return min(float(self._most), max(FEWEST, wanted))
 
     @property
     def _is_calm(self) -> bool:
@@ -137,7 +144,7 @@ class Admission:
     @property
     def _is_crowded(self) -> bool:
         """Whether who comes now would wait for too long."""
-        return self.waiting >= max(FEWEST if self._is_calm else 1, self._rate * QUEUE_S)
+        return self.waiting >= max(BURST if self._is_calm else 1, self._rate * QUEUE_S)
 
     def _is_free(self, caller: Caller, is_batch: bool) -> bool:
         places = int(self.limit * BATCH_SHARE) if is_batch else int(self.limit)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import time
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+from recommender.degradation import CURRENT
 
 Key = TypeVar("Key", bound=Hashable)
 Answer = TypeVar("Answer")
@@ -45,7 +48,11 @@ class Together(Generic[Key, Answer]):
             self._begin()
         wanted = list(keys)
         question.keys.update(dict.fromkeys(wanted))
+        current, begun_s = CURRENT.get(), time.monotonic()
+        waited_s = 0.0 if current is None else current.waited_s
         answers = await asyncio.shield(question.answered)
+        if current is not None:  # whoever asked first
+            current.waited_s = max(current.waited_s, waited_s + time.monotonic() - begun_s)
         return [answers[key] for key in wanted]
 
     def _begin(self) -> None:

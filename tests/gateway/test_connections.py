@@ -66,7 +66,7 @@ class Served:
 
     def __init__(self, guard: Connections, app: App, state: ServerState, port: int) -> None:
         self.guard, self.app, self._state, self._port = guard, app, state, port
-        self._now_s = 0.0
+        self._now_s = asyncio.get_running_loop().time()
         self._clients: list[Client] = []
 
     async def client(self, first: bytes = b"") -> Client:

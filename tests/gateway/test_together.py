@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from gateway.resilience.together import Together
+from recommender.degradation import CURRENT, Degradation
 from recommender.errors import UnavailableError
 
 
@@ -167,3 +168,23 @@ async def test_a_failure_after_everybody_has_left_is_logged_by_nobody(caplog: py
     server.failure = None
     assert await together.get(["a"]) == [2]
     assert not caplog.records
+
+
+async def test_who_waits_for_a_shared_answer_has_waited_whoever_asked_first() -> None:
+    server, begun_s = Server(), asyncio.get_running_loop().time()
+    together = Together(server.ask)
+
+    async def waited(key: int) -> float:
+        current = Degradation()
+        CURRENT.set(current)
+        await together.get([key])
+        return current.waited_s
+
+    asking = [asyncio.create_task(waited(key)) for key in (1, 2)]
+    await turns()
+    await asyncio.sleep(0.05)
+    server.gates[0].set_result(None)
+    found = await asyncio.gather(*asking)
+    took_s = asyncio.get_running_loop().time() - begun_s
+    assert all(0.04 < one <= took_s + 0.01 for one in found)
+    assert server.asked == [[1, 2]]
