@@ -90,11 +90,11 @@ def growth(figure: Figure, parts: Kept) -> None:
             [one[free] for one in some],
             [one["training"]["cpu_s"] for one in some],
             marker="o",
-            label=f"by {name}, {value:,} {fixed}",
+            label=f"by {name}",
         )
     axes[0].legend(frameon=False, fontsize=7)
     _labels(axes[2], "training", "", "CPU s")
-    axes[2].legend(frameon=False, fontsize=7)
+    axes[2].legend(frameon=False, fontsize=7, loc="lower right")
 
 
 def retrieval(figure: Figure, parts: Kept) -> None:
@@ -107,13 +107,13 @@ def retrieval(figure: Figure, parts: Kept) -> None:
         for way in ("ours", "NumPy", "implicit", "gather", "stream"):
             if all(way in row["cpu_ms"] for row in rows):
                 axis.loglog(
-                    [row["share"] * 100 for row in rows],
+                    [row["share"] * jobs for row in rows],
                     [row["cpu_ms"][way]["least"] for row in rows],
                     marker="o",
                     linestyle="--" if way in ("gather", "stream") else "-",
                     label=way,
                 )
-        _labels(axis, f"{jobs:,} jobs", "% that match", "CPU ms of a list" if axis is axes[0] else "")
+        _labels(axis, f"{jobs:,} jobs", "jobs that match", "CPU ms of a list" if axis is axes[0] else "")
     axes[0].legend(frameon=False, fontsize=7)
 
 

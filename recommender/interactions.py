@@ -132,10 +132,12 @@ def standing(table: EventTable) -> npt.NDArray[np.intp]:
     """
     if not len(table):
         return np.empty(0, dtype=np.intp)
-    kind = table.kind.astype(np.intp)
-    group = (table.pair * len(_TYPES) + _GROUP[kind]) * 2 + table.actor
-    order = np.lexsort((table.seq, table.at_ms, group))
-    group, undo = group[order], _IS_UNDO[kind[order]]
+    group = (table.pair * len(_TYPES) + _GROUP[table.kind]) * 2 + table.actor
+    order: npt.NDArray[np.intp] = np.lexsort((table.seq, table.at_ms, group))
+    undo = _IS_UNDO[table.kind[order]]
+    if not undo.any():
+        return order
+    group = group[order]
     starts = np.flatnonzero(np.r_[True, group[1:] != group[:-1]])
     places = np.arange(len(order))
     last_undo = np.maximum.reduceat(np.where(undo, places, -1), starts)
@@ -174,9 +176,12 @@ def _weight_by_pair(
     table: EventTable, half_life_days: float | None, as_of_ms: int | None, emphasis: Emphasis
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Pairs (ascending) and their summed weights; pairs that say nothing are left out."""
-    table = table.take(standing(table))
-    pairs, inverse = np.unique(table.pair, return_inverse=True)
-    sums = np.bincount(inverse, event_weights(table, half_life_days, as_of_ms, emphasis), minlength=len(pairs))
+    rows = standing(table)
+    weights = event_weights(table, half_life_days, as_of_ms, emphasis)[rows]
+    pairs = table.pair[rows]
+    is_first = np.append(True, pairs[1:] != pairs[:-1])[: len(pairs)]  # they ascend already
+    pairs = pairs[is_first]
+    sums = np.bincount(np.cumsum(is_first) - 1, weights, minlength=len(pairs))
     sums = np.clip(sums, -LARGEST_WEIGHT, LARGEST_WEIGHT)
     kept = sums.astype(np.float32) != 0  # what a float32 matrix cannot hold counts nowhere
     return pairs[kept], sums[kept]
