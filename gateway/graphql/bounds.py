@@ -107,7 +107,7 @@ class _Outline:
         keys: list[dict[str, int]] = []  # of the selections that are open: what each name there is asked how often
         depth, within = 0, 0  # brackets, and those of arguments, wherein `{` opens an object
         before = former = ""
-        for token, after in zip(tokens, [*tokens[1:], ""], strict=True):
+        for token, after in zip(tokens, [*tokens[1:], ""], strict=False):  # a text of comments alone has none
             first = token[0]
             if first in "{[(":
                 depth += 1

@@ -104,6 +104,12 @@ def _resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4_096
 
 
+@pytest.mark.parametrize("text", ["# nothing", ",", "\ufeff", "# one\n# two\n"])
+async def test_a_document_without_a_token_is_a_syntax_error(market: ServedMarket, text: str) -> None:
+    answer = await market.ask(text)
+    assert [error["message"] for error in answer["errors"]] == ["Syntax Error: Unexpected <EOF>."]
+
+
 def test_the_bounds_leave_room_for_what_clients_ask() -> None:
     assert (
         refused(get_introspection_query(descriptions=True, specified_by_url=True, directive_is_repeatable=True))[0]
