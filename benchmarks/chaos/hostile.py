@@ -187,7 +187,7 @@ def bad_bodies(arena: Arena) -> Observed:
 )
 def made_up(arena: Arena) -> Observed:
     done = subprocess.run(  # noqa: S603
-        [sys.executable, "tools/fuzz/run.py", "--size", "2000", "--seed", str(arena.seed)],
+        [sys.executable, "tools/fuzz/run.py", "--size", "500", "--seed", str(arena.seed)],
         cwd=ROOT,
         capture_output=True,
         text=True,
