@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recommender.documents import Kind, Side
@@ -63,6 +63,7 @@ def naive_weights(events: list[Event], half_life_days: float | None, as_of_ms: i
     return {pair: weight for pair, weight in sums.items() if np.float32(weight) != 0}
 
 
+@settings(deadline=None)
 @given(events_of_few_pairs, st.sampled_from([None, 30.0]), st.sampled_from([None, NOW_MS]))
 def test_weights_equal_the_sum_over_the_events_in_force(
     events: list[Event], half_life_days: float | None, as_of_ms: int | None
@@ -74,6 +75,7 @@ def test_weights_equal_the_sum_over_the_events_in_force(
         assert found.get(pair, 0.0) == pytest.approx(expected.get(pair, 0.0), rel=1e-9, abs=1e-12)
 
 
+@settings(deadline=None)
 @given(events_of_few_pairs)
 def test_the_same_events_stand_as_by_the_rule_of_one_event_at_a_time(events: list[Event]) -> None:
     table = table_from_events(events)
@@ -81,6 +83,7 @@ def test_the_same_events_stand_as_by_the_rule_of_one_event_at_a_time(events: lis
     assert sorted(table.seq[standing(table)].tolist()) == expected
 
 
+@settings(deadline=None)
 @given(events_of_few_pairs, st.sampled_from([Emphasis(), Emphasis(0.5), Emphasis(1.5, views=0.3)]))
 def test_one_talents_history_weighs_the_same_alone_and_in_the_matrix(events: list[Event], emphasis: Emphasis) -> None:
     table = table_from_events(events)
@@ -92,6 +95,7 @@ def test_one_talents_history_weighs_the_same_alone_and_in_the_matrix(events: lis
         assert row == {pair: float(np.float32(weight)) for pair, weight in alone.items()}
 
 
+@settings(deadline=None)
 @given(events_of_few_pairs)
 def test_hidden_pairs_are_those_that_the_rule_of_one_event_at_a_time_excludes(events: list[Event]) -> None:
     events = [replace(one, seq=place) for place, one in enumerate(events, 1)]
