@@ -19,7 +19,7 @@ from tests.factories import event, job, talent
 from tests.recommender.fakes import FakeCatalogue, World
 
 PATIENT = Timeouts(connect_ms=30_000, read_ms=30_000, write_ms=30_000)
-COMPUTING_SECONDS = 0.1  # so that everybody comes while the list is computed
+COMPUTING_SECONDS = 1.0  # so that everybody comes while the list is computed
 
 
 class SlowCatalogue(FakeCatalogue):
