@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol, cast
 
 import uvicorn
 
-from gateway.cli.connections import Connections, GuardedProtocol
+from gateway.cli.connections import SPARE, Connections, GuardedProtocol
 from gateway.http.health import Readiness
 from gateway.http.request_body import MAX_BODY
 from gateway.resilience.admission import Admission
@@ -128,7 +128,7 @@ class Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(STOP_BY_SUPERVISOR, self._stop, 0.0)
         loop.add_reader(self._turn.told.fileno(), self._orphaned, loop)
-        self._queue = _Queue((sockets or [])[0], self, self._turn)
+        self._queue = _Queue((sockets or [])[0], self, self._turn, self._guard.most + SPARE)
         if self._turn.is_alone:
             self._queue.begin()
 
@@ -189,12 +189,13 @@ class _Queue:
     kept, one of two processes had 8 (docs/decisions/0023-workers.md).
     """
 
-    def __init__(self, listener: socket.socket, server: Server, turn: Turn) -> None:
+    def __init__(self, listener: socket.socket, server: Server, turn: Turn, most: int) -> None:
         self._listener = listener
         self._server = server
         self._turn = turn
         self._loop = asyncio.get_running_loop()
         self._opening: set[asyncio.Task[None]] = set()
+        self._most = most
         self._takes = False
         self._turn_comes: asyncio.TimerHandle | None = None
 
@@ -226,7 +227,7 @@ class _Queue:
         """Somebody waits. Of those who do it is taken what makes this process's share of all."""
         own, counts = self.publish(), [count for count in self._turn.counts if count >= 0]
         share = -(-(sum(counts) + _waiting(self._listener)) // max(1, len(counts))) - own
-        if share > 0:
+        if share > 0 and self._room > 0:
             self._take(share)
         else:
             self._loop.remove_reader(self._listener)
@@ -237,8 +238,13 @@ class _Queue:
         self._take(-(-_waiting(self._listener) // max(1, sum(count >= 0 for count in self._turn.counts))))
         self._loop.add_reader(self._listener, self._ready)
 
+    @property
+    def _room(self) -> int:
+        """For how many more there is room: the others wait where they are, until it is known who says nothing."""
+        return self._most - len(self._server.server_state.connections) - len(self._opening)
+
     def _take(self, count: int) -> None:
-        for _ in range(min(count, TAKEN_AT_ONCE)):
+        for _ in range(min(count, self._room, TAKEN_AT_ONCE)):
             try:
                 taken, _ = self._listener.accept()
             except OSError:  # another process was quicker, or the client is gone

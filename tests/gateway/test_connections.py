@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from typing import Any
+from contextlib import ExitStack, asynccontextmanager, suppress
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, cast
 
 import uvicorn
 from starlette.types import Receive, Scope, Send
@@ -13,6 +16,7 @@ from uvicorn.server import ServerState
 
 from gateway.cli import connections
 from gateway.cli.connections import Connections, GuardedProtocol
+from gateway.cli.server import Server, Turn, _Queue
 from gateway.resilience.admission import FEWEST, Admission
 
 BODY = b'{"query": "{ __typename }"}'
@@ -187,3 +191,27 @@ async def test_a_connection_whose_request_has_just_come_in_does_not_give_way() -
         assert await client.status() == 200
         await new.send(HEAD + BODY)
         assert await new.status() == 503
+
+
+async def test_as_many_connections_are_taken_as_there_is_room_for_and_the_others_wait_and_are_not_lost() -> None:
+    state, guard = ServerState(), Connections(100, 75.0, Admission(100))
+    http = cast("Any", partial(GuardedProtocol, guard=guard))
+    config = uvicorn.Config(cast("Any", App()), http=http, log_config=None, access_log=False)
+    config.load()
+    served_by = SimpleNamespace(server_state=state, config=config, lifespan=SimpleNamespace(state={}))
+    with ExitStack() as opened, socket.create_server(("127.0.0.1", 0), backlog=1) as listener:
+        turn = Turn([0, 0], 0, cast("Any", None), is_alone=True)
+        queue = _Queue(listener, cast("Server", served_by), turn, 30)
+        queue.begin()
+        clients = [opened.enter_context(socket.socket()) for _ in range(100)]
+        for client in clients:  # far more than the socket had room for before
+            client.setblocking(False)
+            client.connect_ex(listener.getsockname())
+        await until(lambda: len(state.connections) == 30)
+        turn.counts[1] = -1  # the other process has ended, having taken none
+        for client in clients[:90]:
+            client.close()
+        await until(lambda: not [one for one in state.connections if one.transport.is_closing()])
+        await until(lambda: len(state.connections) == 10)
+        queue.end()
+    await until(lambda: not state.connections)
