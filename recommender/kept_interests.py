@@ -11,7 +11,8 @@ from recommender.events import Event
 from recommender.interest import Interest
 from recommender.versions import LoadedModel
 
-MOST_EVENTS: Final = 100_000  # whose objects the event log holds as well; an interest itself is some 2 KB
+MOST_EVENTS: Final = 100_000  # whose objects the event log holds as well
+ITSELF: Final = 7  # events that an interest, of some 2 KB, counts for: else those of nobody known would fill the memory
 LONGEST: Final = 5_000  # events of one history: a longer one would drive out many
 
 
@@ -63,10 +64,10 @@ class KeptInterests:
         key = (rests_on.subject, rests_on.item_kind)
         self._drop(key)
         self._kept[key] = rests_on, interest
-        self._events += len(rests_on.history) + 1
+        self._events += len(rests_on.history) + ITSELF
         while self._events > MOST_EVENTS:
             self._drop(next(iter(self._kept)))
 
     def _drop(self, key: tuple[tuple[Kind, str], Kind]) -> None:
         gone = self._kept.pop(key, None)
-        self._events -= 0 if gone is None else len(gone[0].history) + 1
+        self._events -= 0 if gone is None else len(gone[0].history) + ITSELF

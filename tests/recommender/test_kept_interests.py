@@ -13,7 +13,7 @@ from recommender.documents import Kind
 from recommender.events import EventType
 from recommender.filters import JobFilter
 from recommender.interest import Interest
-from recommender.kept_interests import LONGEST, MOST_EVENTS, KeptInterests, RestsOn
+from recommender.kept_interests import ITSELF, LONGEST, MOST_EVENTS, KeptInterests, RestsOn
 from recommender.query import Options, RankedPage
 from recommender.versions import LoadedModel
 from tests.factories import event
@@ -99,9 +99,17 @@ def rests_on(subject: str, events: int) -> RestsOn:
     return RestsOn(LOADED, Kind.JOB, (Kind.TALENT, subject), 1.0, history, (), None, ())
 
 
+def test_those_who_have_done_nothing_are_bounded_as_well() -> None:
+    kept, interest = KeptInterests(), Interest(np.empty(0, np.int32), np.empty(0), np.ones(2))
+    asked = [rests_on(f"t{number}", 0) for number in range(MOST_EVENTS // ITSELF + 1)]
+    for one in asked:
+        kept.put(one, interest)
+    assert [kept.get(one) is None for one in asked[:2]] == [True, False]
+
+
 def test_events_are_bounded_and_a_profile_is_not_kept() -> None:
     kept, interest = KeptInterests(), Interest(np.empty(0, np.int32), np.empty(0), np.ones(2))
-    each = MOST_EVENTS // 25 - 1
+    each = MOST_EVENTS // 25 - ITSELF
     asked = [rests_on(f"t{number}", each) for number in range(26)]
     for one in asked:
         kept.put(one, interest)
