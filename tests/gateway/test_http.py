@@ -359,3 +359,15 @@ async def test_nothing_of_a_query_reaches_the_log(
     out, err = capsys.readouterr()
     assert "s3cret-id" not in out + err + caplog.text
     assert "unexpected error" in out + err + caplog.text
+
+
+async def test_a_cache_on_the_way_is_told_that_answers_differ_by_what_encodings_are_taken(market: ServedMarket) -> None:
+    asked = {"query": "{ jobs(first: 40) { nodes { id jobId title } } }"}
+    plain = await market.client.post("/graphql", json=asked, headers={"Accept-Encoding": "identity"})
+    packed = await market.client.post("/graphql", json=asked, headers={"Accept-Encoding": "gzip"})
+    small = await market.client.post(
+        "/graphql", json={"query": "{ __typename }"}, headers={"Accept-Encoding": "identity"}
+    )
+    assert plain.json() == packed.json()
+    assert [one.headers.get("vary") for one in (plain, packed, small)] == ["Accept-Encoding", "Accept-Encoding", None]
+    assert [one.headers.get("content-encoding") for one in (plain, packed, small)] == [None, "gzip", None]
