@@ -34,7 +34,11 @@ HEALED_S = 3.0  # after which Redis is asked again
 )
 def spending(arena: Arena) -> Observed:
     limit = ALLOWED * cost_of_a_list(arena)
-    settings = {"TANDEM_RATE_LIMITS": f"talent={limit}", "TANDEM_WORKERS": str(WORKERS)}
+    settings = {
+        "TANDEM_RATE_LIMITS": f"talent={limit}",
+        "TANDEM_MAX_IN_FLIGHT": "0",  # else some are refused as too many at once, and not for what they spend
+        "TANDEM_WORKERS": str(WORKERS),
+    }
     said, is_expected = [], True
     with by_provider(arena, **settings) as (gateway, _):
         warm(gateway)
