@@ -107,6 +107,7 @@ ROWS: dict[str, list[tuple[str, str, list[tuple[str, str]]]]] = {
         ("Lateness of the loop, p99", "s", [(quantile(0.99, "tandem_loop_lag_seconds", "instance"), "{{instance}}")]),
         ("Memory", "bytes", [("sum by (instance) (tandem_resident_bytes)", "{{instance}}")]),
         ("Open files", "short", [("max by (instance) (tandem_open_files)", "{{instance}}")]),
+        ("Tasks of the loops", "short", [("sum by (instance) (tandem_loop_tasks)", "{{instance}}")]),
         ("Free disk", "bytes", [("min by (instance) (tandem_free_disk_bytes)", "{{instance}}")]),
         (
             "Dropped lines and spans, lists not recorded",
