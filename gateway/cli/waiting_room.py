@@ -5,13 +5,14 @@ from __future__ import annotations
 import select
 import socket
 import threading
+import time
 from contextlib import suppress
 from typing import Final
 
 import orjson
 
 POLL_SECONDS: Final = 0.1
-CLIENT_SECONDS: Final = 0.5  # for a client to send its head, and to take the answer
+CLIENT_SECONDS: Final = 0.5  # for one client, whatever it sends: others wait behind it
 MOST_BYTES: Final = 65_536
 
 
@@ -44,10 +45,10 @@ class WaitingRoom:
                         self._answer(taken)
 
     def _answer(self, client: socket.socket) -> None:
-        client.settimeout(CLIENT_SECONDS)
+        until_s = time.monotonic() + CLIENT_SECONDS
         head = b""
         while b"\r\n" not in head and len(head) < MOST_BYTES:
-            received = client.recv(4_096)
+            received = _received(client, until_s)
             if not received:
                 return
             head += received
@@ -56,7 +57,7 @@ class WaitingRoom:
         client.shutdown(socket.SHUT_WR)
         # What is left unread would have the system throw the answer away.
         left = MOST_BYTES
-        while left > 0 and (received := client.recv(4_096)):
+        while left > 0 and (received := _received(client, until_s)):
             left -= len(received)
 
     def _response(self, path: bytes) -> bytes:
@@ -76,3 +77,12 @@ class WaitingRoom:
         }
         lines = b"".join(b"%s: %s\r\n" % header for header in headers.items())
         return b"HTTP/1.1 " + status + b"\r\n" + lines + b"\r\n" + content
+
+
+def _received(client: socket.socket, until_s: float) -> bytes:
+    """What a client sends next; raises TimeoutError, an OSError, when its time is over."""
+    left_s = until_s - time.monotonic()
+    if left_s <= 0:
+        raise TimeoutError
+    client.settimeout(left_s)
+    return client.recv(4_096)

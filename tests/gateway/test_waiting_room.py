@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from gateway.cli.waiting_room import CLIENT_SECONDS, WaitingRoom
 from tests.faults import REFUSE, FaultProxy, faulty
 from tests.gateway.test_workers import SOON, within
 from tests.processes import Server
@@ -43,6 +46,24 @@ def status(client: httpx.Client, url: str) -> int:
 def settings(stack: Stack, catalogue: FaultProxy, **more: str) -> dict[str, str]:
     place = f"elasticsearch://127.0.0.1:{catalogue.port}"
     return stack.settings | {"TANDEM_CATALOGUE_URL": place, "TANDEM_START_WAIT_SECONDS": "120"} | more
+
+
+def test_a_client_that_sends_byte_by_byte_holds_up_nobody_for_long() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        room = WaitingRoom(listener, "waiting")
+        with socket.create_connection(listener.getsockname()) as slow:
+            began = time.monotonic()
+            while time.monotonic() - began < 60:
+                try:
+                    slow.sendall(b"G")
+                except OSError:  # it was given up
+                    break
+                time.sleep(CLIENT_SECONDS / 5)
+            else:
+                pytest.fail("it was listened to for a minute")
+            url = "http://{}:{}/readyz".format(*listener.getsockname())
+            assert httpx.get(url, timeout=SOON).status_code == 503
+        room.close()
 
 
 def test_a_gateway_that_begins_before_elasticsearch_waits_for_it_and_says_so(
