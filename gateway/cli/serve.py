@@ -66,7 +66,6 @@ def run_server(settings: Settings, banner: str | None = None) -> None:
 
     set_up_logs(settings, may_block=False)
     with ExitStack() as opened:
-
         made: list[socket.socket] = []
 
         def listening() -> socket.socket:
