@@ -29,11 +29,6 @@ earlier ones, and latencies run from then. Half of the lists are asked for the f
 degraded is what says so of itself. By default Elasticsearch has 120 ms, Redis 100 ms and a request 300 ms.
 
 """
-# Rows of the plan that no code here does, and why.
-WITHOUT_CODE = {
-    33: ("rate limit, burst, two processes, Redis down", "by tests/gateway/test_rate_limit.py, under no load"),
-    38: ("one viewer at 50 times the rate", "all of the load is one caller, that of the service token"),
-}
 
 
 def line(outcome: Outcome, seed: int) -> str:
@@ -114,15 +109,9 @@ def under_which(found: dict[str, Any]) -> str:
 
 def write_report(found: dict[str, Any], made_of: str) -> None:
     """The page."""
-    whole = found | {
-        str(number): {"name": name, "expected": "", "observed": why, "verdict": NOT_RUN, "seed": ""}
-        for number, (name, why) in WITHOUT_CODE.items()
-        if number not in ROWS
-    }
-    for number, one in ROWS.items():
-        missed = {"name": one.name, "expected": one.expected, "observed": "not in these runs"}
-        whole.setdefault(str(number), {**missed, "verdict": NOT_RUN, "seed": ""})
-    rows = sorted(whole.items(), key=lambda item: int(item[0]))
+    missed = {"observed": "not in these runs", "verdict": NOT_RUN, "seed": ""}
+    planned = {str(number): {"name": one.name, "expected": one.expected, **missed} for number, one in ROWS.items()}
+    rows = sorted((planned | found).items(), key=lambda item: int(item[0]))
     counts = {verdict: sum(row["verdict"] == verdict for _, row in rows) for verdict in (PASS, FAIL, NOT_RUN)}
     commits = sorted({row["commit"] for row in found.values()})
     times = sorted(row["at"] for row in found.values())
