@@ -212,11 +212,11 @@ def spoken_history(draft: Draft) -> Sequence[Event]:
 def rests_on(draft: Draft) -> RestsOn:
     """What the interest of a list is solved from. A similar list, a profile and a later page are nobody's to keep."""
     query, history = draft.query, spoken_history(draft)
-    is_kept = query.mode is Mode.RECOMMENDED and query.after is None and query.subject_id is not None
+    own_id = query.subject_id if query.mode is Mode.RECOMMENDED and query.after is None else None
     return RestsOn(
         loaded=draft.loaded,
         item_kind=query.item_kind,
-        subject=(query.subject_kind, query.subject_id) if is_kept and query.subject_id is not None else None,
+        subject=None if own_id is None else (query.subject_kind, own_id),
         mutual_weight=draft.mutual_weight,
         history=tuple(history),
         known=tuple(draft.mirror.ordinals_of([event.id_of(query.item_kind) for event in history])),

@@ -106,6 +106,10 @@ class GuardedProtocol(HttpToolsProtocol):
         (count,) = struct.unpack("i", fcntl.ioctl(there.fileno(), termios.FIONREAD, bytes(4)))
         return bool(count)
 
+    @property
+    def _now_s(self) -> float:
+        return self._guard.clock_s(self.loop.time())
+
     def connection_made(self, transport: Any) -> None:
         """A client is there."""
         super().connection_made(transport)
@@ -115,7 +119,7 @@ class GuardedProtocol(HttpToolsProtocol):
             if len(self.connections) > self._guard.most + SPARE:
                 transport.abort()
                 return
-        self._guard.sending[self] = self._guard.clock_s(self.loop.time())
+        self._guard.sending[self] = self._now_s
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone."""
@@ -125,7 +129,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Some of a request, or of several."""
         if self._guard.idle.pop(self, None) is not None:
-            self._guard.sending[self] = self._guard.clock_s(self.loop.time())
+            self._guard.sending[self] = self._now_s
         was_in_head = self._is_in_head
         super().data_received(data)
         if was_in_head and self._is_in_head:
@@ -137,7 +141,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """The first byte of a request."""
         super().on_message_begin()
         self._is_in_head, self._head_bytes = True, 0
-        self._guard.sending.setdefault(self, self._guard.clock_s(self.loop.time()))
+        self._guard.sending.setdefault(self, self._now_s)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header; what is sent behind a body is nobody's."""
@@ -196,13 +200,13 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_message_complete()
         self._begin_held()
         if self.cycle is not None and self.cycle.response_complete:
-            self._guard.idle[self] = self._guard.clock_s(self.loop.time())
+            self._guard.idle[self] = self._now_s
 
     def on_response_complete(self) -> None:
         """The answer is written."""
         super().on_response_complete()
         if not self.transport.is_closing() and (self.cycle is None or self.cycle.response_complete):
-            self._guard.idle[self] = self._guard.clock_s(self.loop.time())
+            self._guard.idle[self] = self._now_s
 
     def handle_websocket_upgrade(self) -> None:
         """From here on it is a WebSocket, whose pings find out who is gone."""

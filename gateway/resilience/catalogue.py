@@ -94,9 +94,7 @@ class GuardedCatalogue:
         if is_current and all(text is None for _, text in requests):
             return await self._catalogue.matching(kind, requests, as_of_ms, is_current=True)
         try:
-            return await self.guard.read(
-                lambda: self._catalogue.matching(kind, requests, as_of_ms, is_current=is_current)
-            )
+            return await self.guard.read(lambda: self._catalogue.matching(kind, requests, as_of_ms))
         except UnavailableError as error:
             self.guard.degrade(error)
             return await self._catalogue.matching(kind, requests, as_of_ms, asks=False)
