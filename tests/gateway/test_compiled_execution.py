@@ -315,6 +315,13 @@ class Comparison:
             self.seen[f"{kind} fields"] += all_fields.fields
             self.seen[f"{kind} fields compiled"] += all_fields.fields - left.fields
 
+    def run_made_up(self, runner: asyncio.Runner) -> None:
+        """As many operations as the run is to have."""
+        for number in range(QUERIES):
+            seed = SEED * 1_000_003 + number
+            text, variables = OperationMaker(self.schema, Random(seed)).operation()
+            runner.run(self.run(text, variables, seed))
+
     async def _executed(
         self, document: DocumentNode, variables: dict[str, Any], asked: Asked, name: str | None
     ) -> dict[str, Any]:
@@ -342,10 +349,7 @@ class Comparison:
 def test_what_is_compiled_answers_as_graphql_core_does(schema: GraphQLSchema) -> None:
     comparison = Comparison(schema)
     with asyncio.Runner() as runner:
-        for number in range(QUERIES):
-            seed = SEED * 1_000_003 + number
-            text, variables = OperationMaker(schema, Random(seed)).operation()
-            runner.run(comparison.run(text, variables, seed))
+        comparison.run_made_up(runner)
     gc.collect()  # what was abandoned, while the filter above holds
     seen = comparison.seen
     # What a long run is for; pytest shows it with -s, and for a failure.
@@ -370,10 +374,7 @@ def test_functions_are_called_with_what_strawberry_calls_them_with(
     monkeypatch.setattr(Call, "arguments", counted)
     comparison = Comparison(schema_of_functions)
     with asyncio.Runner() as runner:
-        for number in range(QUERIES):
-            seed = SEED * 1_000_003 + number
-            text, variables = OperationMaker(schema_of_functions, Random(seed)).operation()
-            runner.run(comparison.run(text, variables, seed))
+        comparison.run_made_up(runner)
         for text, variables in TEXTS:
             for seed in range(3):
                 runner.run(comparison.run(text, variables, seed))
