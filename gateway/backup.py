@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.adapters.disk import sync, write_through
+from gateway.adapters.sqlite.serving_log import SqliteServingLog
 from gateway.version import version
 from recommender.errors import TandemError
 
@@ -73,6 +74,8 @@ def back_up(settings: Settings, out: Path, show: Show, made_at_ms: int) -> int:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BackupError(f"{out} is there already; name a directory that is not")
     there = [part for part in _parts(settings) if part.place.exists()]
+    if settings.serving_log_path.exists():
+        SqliteServingLog.open(settings.serving_log_path, days=settings.serving_log_days).close()  # moves in what waits
     if not any(part.is_database or part.name == "archive" for part in there):
         raise BackupError(f"no data in {settings.data_dir}: set TANDEM_DATA_DIR to the one to back up")
     unfinished = out.with_name(out.name + UNFINISHED)
@@ -112,7 +115,8 @@ def restore(settings: Settings, source: Path, show: Show) -> int:
             "TANDEM_CATALOGUE_URL or TANDEM_EVENTS_URL to restore into files"
         )
     for part in parts:
-        logs = [part.place.with_name(part.place.name + end) for end in ("", "-wal", "-shm")] if part.is_database else []
+        ends = ("", "-wal", "-shm", ".pending") if part.is_database else ()
+        logs = [part.place.with_name(part.place.name + end) for end in ends]
         taken = next((path for path in logs if path.exists()), None)
         if taken is None and part.place.is_dir() and any(part.place.iterdir()):
             taken = part.place

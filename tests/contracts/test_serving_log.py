@@ -114,6 +114,7 @@ async def test_concurrent_appends_are_all_kept(log: SqliteServingLog) -> None:
 async def test_lists_older_than_the_days_kept_leave_as_new_ones_come(log: SqliteServingLog) -> None:
     await log.append([served(f"old{n}", served_at_ms=NOW_MS - 31 * DAY_MS) for n in range(3)])
     await log.append([served("edge", served_at_ms=NOW_MS - 30 * DAY_MS)])
+    assert len(await everything(log)) == 4
     await log.append([served("new")])  # takes two old ones with it: twice what it adds
     assert [page.request_id for page in await everything(log)] == ["old2", "edge", "new"]
     await log.append([served("newer")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import sqlite3
 import threading
@@ -10,12 +11,14 @@ from typing import Any
 
 import pytest
 
+from gateway.adapters.sqlite.serving_log import SqliteServingLog
 from gateway.backup import MANIFEST, UNFINISHED, BackupError, back_up, restore
 from gateway.cli.serve import build_services
 from gateway.settings import Settings
 from gateway.wiring import open_stores
 from recommender.documents import Kind
 from recommender.filters import JobFilter, TalentFilter
+from recommender.ports import ServedItem, ServedList
 from recommender.query import ListQuery, Mode, RankedPage
 from tests.gateway.test_serve import trained_market
 from tests.processes import tandem
@@ -94,6 +97,19 @@ def test_a_database_is_copied_as_of_one_moment_while_it_is_written_to(data: Path
     ((count, highest),) = copied.execute("SELECT count(*), max(n) FROM filler").fetchall()
     copied.close()
     assert (count % 2, highest) == (0, count - 1)
+
+
+def test_lists_on_their_way_into_the_log_are_in_the_copy(data: Path, tmp_path: Path) -> None:
+    used = Settings(data_dir=tmp_path / "used")
+    shutil.copytree(data, used.data_dir)
+    log = SqliteServingLog.open(used.serving_log_path)
+    page = ServedList("r", 0, None, Kind.JOB, "v", None, (ServedItem(1, 7, 0.5, "POPULAR"),))
+    asyncio.run(log.append([page]))
+    back_up(used, tmp_path / "copy", nothing_shown, 0)
+    log.close()
+    copied = SqliteServingLog.open(tmp_path / "copy" / "serving.db")
+    assert asyncio.run(copied.get_many(["r"])) == [page]
+    copied.close()
 
 
 def test_nothing_is_overwritten(data: Path, tmp_path: Path) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 import sqlite3
 import threading
-import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -56,7 +54,6 @@ class Database:
         self._pool_lock = threading.Lock()
         self._idle: list[sqlite3.Connection] = []
         self._watcher: sqlite3.Connection | None = None
-        self._quick: sqlite3.Connection | None = None
         self._closed = False
 
     @classmethod
@@ -77,11 +74,6 @@ class Database:
                 database._writer.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
                 database._prepare(schema, ddl)
                 database._watcher = database._connect()
-                if synchronous == "NORMAL":
-                    database._quick = database._connect()
-                    database._quick.execute("PRAGMA secure_delete = ON")
-                    database._quick.execute("PRAGMA busy_timeout = 0")
-                    database._quick.execute("PRAGMA wal_autocheckpoint = 0")  # it waits for the disk; see GroupCommit
         except BaseException:
             database.close()
             raise
@@ -101,9 +93,6 @@ class Database:
             if self._writer is not None:
                 self._writer.close()
                 self._writer = None
-            if self._quick is not None:
-                self._quick.close()
-                self._quick = None
 
     def state(self) -> int:
         """A number that is another one once anybody has committed something. Takes some 2 µs."""
@@ -152,29 +141,6 @@ class Database:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
-
-    def write_at_once(self, write: Callable[[sqlite3.Connection], Result]) -> Result | None:
-        """What `write` gives in one transaction, committed; None where that would wait for a writer or for the disk."""
-        if self._quick is None or not self._write_lock.acquire(blocking=False):
-            return None
-        try:
-            with self._failures():
-                try:
-                    self._quick.execute("BEGIN IMMEDIATE")
-                except sqlite3.OperationalError as error:
-                    if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
-                        return None
-                    raise
-                try:
-                    result = write(self._quick)
-                    self._quick.execute("COMMIT")
-                except BaseException:
-                    if self._quick.in_transaction:
-                        self._quick.execute("ROLLBACK")
-                    raise
-                return result
-        finally:
-            self._write_lock.release()
 
     def checkpoint(self) -> None:
         """Move what was committed from the write-ahead log into the file, and empty the log if nobody reads it."""
@@ -263,27 +229,12 @@ def _number(connection: sqlite3.Connection, pragma: str) -> int:
     return int(connection.execute(f"PRAGMA {pragma}").fetchone()[0])
 
 
-AT_ONCE_SECONDS = 0.005  # a transaction of a page takes a hundredth of it
-SLOW_SECONDS = 0.1  # for so long the thread writes, once one took longer than that
-# Elsewhere than on Linux of the process, some thread of which has always waited.
-RUSAGE_THREAD = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)
-CHECKPOINT_EVERY = 500  # transactions, of some 12 KB in the write-ahead log
-
-
-def waits_of_thread() -> int:
-    """How often this thread has waited for something since it began, such as for a disk. Takes 2 to 4 µs."""
-    return resource.getrusage(RUSAGE_THREAD).ru_nvcsw
-
-
 class GroupCommit(Generic[Item, Result]):
     """Writes what several callers hand in at the same time in one transaction: one wait for the disk instead of many.
 
     write: applies the items of one group, in order, within its transaction and gives a result for each. When it fails,
     every caller of the group gets the error and nothing of the group was written; so an item must be checked before it
     is handed in.
-
-    Where commits do not wait for the disk, what comes alone is written at once by who hands it in: a change of threads
-    takes longer. What would wait for a writer, or comes while the disk is slow, is written by the thread.
     """
 
     def __init__(
@@ -295,15 +246,9 @@ class GroupCommit(Generic[Item, Result]):
         self._waiting: list[tuple[Item, Future[Result]]] = []
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=database.part.replace(" ", "-"))
         self._closed = False
-        self._slow_until_s = 0.0
-        self._unmoved = 0  # transactions since the last checkpoint
 
     async def submit(self, item: Item) -> Result:
         """Hand in one item; returns what `write` gave for it once its transaction is committed."""
-        if not self._waiting and not self._closed:
-            results = self._at_once(item)
-            if results is not None:
-                return results[0]
         future: Future[Result] = Future()
         with self._lock:
             if self._closed:
@@ -312,25 +257,6 @@ class GroupCommit(Generic[Item, Result]):
             if len(self._waiting) == 1:
                 self._thread.submit(self._commit)
         return await asyncio.wrap_future(future)
-
-    def _at_once(self, item: Item) -> Sequence[Result] | None:
-        start_s = time.monotonic()
-        if start_s < self._slow_until_s:
-            return None
-        waits = waits_of_thread()
-        results = self._database.write_at_once(lambda connection: self._write(connection, [item]))
-        end_s = time.monotonic()
-        # Who is late without having waited was kept from its core by others: a thread would be no quicker.
-        if end_s - start_s > AT_ONCE_SECONDS and waits_of_thread() > waits:
-            self._slow_until_s = end_s + SLOW_SECONDS
-        if results is not None:
-            self._unmoved += 1
-            if self._unmoved >= CHECKPOINT_EVERY:
-                self._unmoved = 0
-                self._thread.submit(
-                    self._database.checkpoint
-                )  # whoever writes meanwhile does it by the thread, behind it
-        return results
 
     def close(self) -> None:
         """Finish what was handed in and stop the thread."""

@@ -5,19 +5,27 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import orjson
+import structlog
 
-from gateway.adapters.sqlite.database import Database, GroupCommit
+from gateway.adapters.sqlite.database import Database
+from gateway.adapters.sqlite.pending import Pending
 from recommender.documents import Kind
+from recommender.errors import UnavailableError
 from recommender.ports import ServedItem, ServedList, SubjectKey
 
 PART = "serving log"
 SCHEMA = 1
 DAY_MS = 86_400_000
 SCAN_BATCH = 1_000  # pages of some 20 items each
+MOVED_FROM = 256  # lists that a process has appended: together they are a tenth of the work
+
+_log = structlog.get_logger("tandem.serve")
 
 # `items` is JSON, a row per item: rank, ordinal, score, strategy, and the propensity where it isn't 1.
 _DDL = (
@@ -47,31 +55,50 @@ _PURGE = """DELETE FROM served WHERE number IN
 class SqliteServingLog:
     """`recommender.ports.ServingLog` over SQLite. A request id is kept once: the first list under it stays.
 
-    Every append also removes a few lists that are older than `days` before the newest one of it, at most twice as many
-    as it adds: the log stays bounded without anybody's doing, and no request waits for a great clearing.
+    A list that is served is appended to a file beside the database, and moved into it with others: before anything is
+    read, and from MOVED_FROM on. Each move also removes lists that are older than `days` before the newest one of it,
+    at most twice as many as it adds: the log stays bounded without anybody's doing, and without a great clearing.
     """
 
     def __init__(self, database: Database, days: int) -> None:
         self._database = database
         self._kept_ms = days * DAY_MS
-        self._group = GroupCommit(database, self._append_all)
+        self._pending = Pending(pending_path(database.path), database.part)
+        self._appended = 0  # by this process since its last move
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="serving-log")
 
     @classmethod
     def open(cls, path: Path | str, *, days: int = 30) -> SqliteServingLog:
         """Open the log, creating it when it isn't there. days: how long a list is kept."""
         # NORMAL: a commit is handed to the operating system, without waiting for the disk. A crash of the process
         # loses nothing; a loss of power may lose the last seconds of attribution, never the file.
-        return cls(Database.open(path, part=PART, schema=SCHEMA, ddl=_DDL, synchronous="NORMAL"), days)
+        log = cls(Database.open(path, part=PART, schema=SCHEMA, ddl=_DDL, synchronous="NORMAL"), days)
+        try:
+            log._move()
+        except BaseException:
+            log.close()
+            raise
+        return log
 
     def close(self) -> None:
-        """Finish what was handed in, then close the file."""
-        self._group.close()
+        """Finish what was handed in, then close the files. May be called twice."""
+        self._thread.shutdown(wait=True)
+        with suppress(UnavailableError):  # who opens the log next tries it again, and says why it fails
+            self._move()
+        self._pending.close()
         self._database.close()
 
     async def append(self, served: Sequence[ServedList]) -> None:
         """See the port."""
-        if served:
-            await self._group.submit([_row_from_list(page) for page in served])
+        if not served:
+            return
+        records = [_record_from_list(page) for page in served]
+        if not self._pending.append_at_once(records):
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._pending.append, records)
+        self._appended += len(served)
+        if self._appended >= MOVED_FROM:
+            self._appended = 0
+            self._thread.submit(self._try_to_move)
 
     async def get_many(self, request_ids: Sequence[str]) -> list[ServedList | None]:
         """See the port. Unknown: None."""
@@ -79,6 +106,7 @@ class SqliteServingLog:
 
     async def scan(self) -> AsyncIterator[Sequence[ServedList]]:
         """See the port."""
+        await asyncio.to_thread(self._move)
         after = (-(2**63), 0)
         while rows := await asyncio.to_thread(self._range, after):
             yield [_list_from_row(row) for row in rows]
@@ -93,6 +121,7 @@ class SqliteServingLog:
         return await asyncio.to_thread(self._subjects, kind)
 
     def _subjects(self, kind: Kind) -> list[str]:
+        self._move()
         with self._database.reading() as connection:
             found = connection.execute("SELECT DISTINCT subject_id FROM served WHERE subject_kind = ?", (kind.value,))
             return [own_id for (own_id,) in found]
@@ -105,6 +134,7 @@ class SqliteServingLog:
         return await asyncio.to_thread(self._forget, subject, ordinal)
 
     def _forget(self, subject: SubjectKey, ordinal: int) -> int:
+        self._move()
         # Looked for while others write: reading a month of lists takes its time. What is served meanwhile is without.
         left: list[tuple[bytes, int]] = []
         after = (-(2**63), 0)
@@ -123,14 +153,30 @@ class SqliteServingLog:
         self._database.checkpoint()
         return int(own) + len(left)
 
-    def _append_all(self, connection: sqlite3.Connection, batches: Sequence[list[tuple[Any, ...]]]) -> list[None]:
-        rows = [row for batch in batches for row in batch]
-        connection.executemany(_INSERT, rows)
-        newest_ms = max(row[1] for row in rows)
-        connection.execute(_PURGE, (newest_ms - self._kept_ms, 2 * len(rows)))
-        return [None] * len(batches)
+    def _try_to_move(self) -> None:
+        try:
+            self._move()
+        except UnavailableError as error:
+            _log.warning("served lists wait beside their database", reason=str(error))
+
+    def _move(self) -> None:
+        """Move what is pending into the database; it stays pending when that fails."""
+        if self._pending.is_empty:
+            return
+        # The right to write comes first: others may have it for long, and meanwhile lists are appended.
+        with ExitStack() as until_committed, self._database.writing() as connection:
+            self._insert(connection, until_committed.enter_context(self._pending.taken()))
+        self._database.checkpoint()
+
+    def _insert(self, connection: sqlite3.Connection, records: Sequence[bytes]) -> None:
+        rows = [row for row in map(_row_from_record, records) if row is not None]
+        if rows:
+            connection.executemany(_INSERT, rows)
+            newest_ms = max(row[1] for row in rows)
+            connection.execute(_PURGE, (newest_ms - self._kept_ms, 2 * len(rows)))
 
     def _get_many(self, request_ids: Sequence[str]) -> list[ServedList | None]:
+        self._move()
         # An id with a lone surrogate is none of ours, and SQLite cannot be asked for it.
         wanted = [request_id.encode(errors="replace").decode() for request_id in request_ids]
         found: dict[str, ServedList] = {}
@@ -146,12 +192,19 @@ class SqliteServingLog:
             return connection.execute(_SCAN, (*after, SCAN_BATCH)).fetchall()
 
     def _purge(self, before_ms: int) -> int:
+        self._move()
         with self._database.writing() as connection:
             return int(connection.execute("DELETE FROM served WHERE served_at_ms < ?", (before_ms,)).rowcount)
 
 
-def _row_from_list(page: ServedList) -> tuple[Any, ...]:
-    return (
+def pending_path(path: Path) -> Path:
+    """Where the lists are that are on their way into a log."""
+    return path.with_name(f"{path.name}.pending")
+
+
+def _record_from_list(page: ServedList) -> bytes:
+    """The items as they are kept, then the other columns."""
+    columns = (
         page.request_id,
         page.served_at_ms,
         page.subject.kind.value if page.subject else None,
@@ -159,14 +212,26 @@ def _row_from_list(page: ServedList) -> tuple[Any, ...]:
         page.kind.value,
         page.model_version,
         page.placement,
-        orjson.dumps(list(_packed(page.items))),
     )
+    return orjson.dumps(_packed(page.items)) + b"\t" + orjson.dumps(columns)
 
 
-def _packed(items: Iterable[ServedItem]) -> Iterable[list[Any]]:
-    for item in items:
-        row = [item.rank, item.ordinal, item.score, item.strategy]
-        yield row if item.propensity == 1.0 else [*row, item.propensity]
+def _row_from_record(record: bytes) -> tuple[Any, ...] | None:
+    """None: damaged."""
+    items, _, columns = record.partition(b"\t")
+    try:
+        return (*orjson.loads(columns), items)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _packed(items: Iterable[ServedItem]) -> list[tuple[Any, ...]]:
+    return [
+        (item.rank, item.ordinal, item.score, item.strategy)
+        if item.propensity == 1.0
+        else (item.rank, item.ordinal, item.score, item.strategy, item.propensity)
+        for item in items
+    ]
 
 
 def _list_from_row(row: tuple[Any, ...]) -> ServedList:
