@@ -14,7 +14,7 @@ from benchmarks.chaos.arena import FIRST, LIST, TALENTS, Arena, country_of, in_s
 from benchmarks.chaos.rows import Observed, row
 from tests.production.stack import SERVICE_TOKEN, Replica
 
-LONGEST_WAIT_S = 0.025  # of a client that leaves: a list that nobody has asked for before takes about so long
+LONGEST_WAIT = 1.5  # of a client that leaves, in medians of those before: a list that was never asked for takes longer
 
 
 @row(
@@ -26,14 +26,15 @@ def leavers(arena: Arena) -> Observed:
     seconds = 20.0
     left: Counter[str] = Counter()
     with arena.another() as gateway:
-        with arena.load(gateway, rate=arena.rate / 2):
+        with arena.load(gateway, rate=arena.rate / 2) as usual:
             time.sleep(4)
+        longest_s = LONGEST_WAIT * usual.all().quantile_ms(0.5) / 1_000
         arena.until_well(gateway)
         time.sleep(2.5)  # until both processes have said what they hold
         before, searches = held(arena, gateway), searching(arena)
         opened = arena.metric("tandem_guarded_total", gateway, outcome="opened")
         with arena.load(gateway, rate=arena.rate / 2) as load:
-            asyncio.run(_leave(arena, gateway.url, seconds, left))
+            asyncio.run(_leave(arena, gateway.url, seconds, longest_s, left))
         at_rest = within(20, lambda: is_as(held(arena, gateway), before) and searching(arena) <= searches)
         after = held(arena, gateway)
         opened = arena.metric("tandem_guarded_total", gateway, outcome="opened") - opened
@@ -68,7 +69,7 @@ def searching(arena: Arena) -> int:
     return sum(len(node["tasks"]) for node in nodes.values())
 
 
-async def _leave(arena: Arena, url: str, seconds: float, left: Counter[str]) -> None:
+async def _leave(arena: Arena, url: str, seconds: float, longest_s: float, left: Counter[str]) -> None:
     """Ask for lists that nobody has asked for before, at half of the rate, and hang up while they are made."""
     dice, place = arena.dice(36), urlsplit(url)
     until, number = time.monotonic() + seconds, 0
@@ -95,5 +96,5 @@ async def _leave(arena: Arena, url: str, seconds: float, left: Counter[str]) -> 
     async with asyncio.TaskGroup() as group:
         while time.monotonic() < until:
             number += 1
-            group.create_task(ask(number, dice.uniform(0.001, LONGEST_WAIT_S)))
+            group.create_task(ask(number, dice.uniform(0.001, longest_s)))
             await asyncio.sleep(2 / arena.rate)
