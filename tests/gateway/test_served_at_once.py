@@ -65,6 +65,14 @@ async def test_who_would_wait_for_another_process_leaves_the_loop_to_others(log:
     assert await ids(log, "a", "b") == [True, True]
 
 
+async def test_who_keeps_the_file_from_others_delays_no_list(log: SqliteServingLog, path: Path) -> None:
+    await log.append([served("a")])
+    with path.open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(UnavailableError, match="writing takes too long"):
+            await log.append([served("b")])
+
+
 async def test_a_database_that_others_write_to_keeps_no_list_waiting(log: SqliteServingLog, tmp_path: Path) -> None:
     other = sqlite3.connect(tmp_path / "serving.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

@@ -23,6 +23,7 @@ PART = "serving log"
 SCHEMA = 1
 DAY_MS = 86_400_000
 SCAN_BATCH = 1_000  # pages of some 20 items each
+APPEND_S = 0.1  # longer than any append on a disk that works
 MOVED_FROM = 256  # lists that a process has appended: together they are a tenth of the work
 
 _log = structlog.get_logger("tandem.serve")
@@ -89,12 +90,16 @@ class SqliteServingLog:
         self._database.close()
 
     async def append(self, served: Sequence[ServedList]) -> None:
-        """See the port."""
+        """See the port. Waits for a slow disk no longer than APPEND_S, then raises UnavailableError."""
         if not served:
             return
         records = [_record_from_list(page) for page in served]
         if not self._pending.append_at_once(records):
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._pending.append, records)
+            try:
+                async with asyncio.timeout(APPEND_S):
+                    await asyncio.get_running_loop().run_in_executor(self._thread, self._pending.append, records)
+            except TimeoutError as error:
+                raise UnavailableError(PART, "writing takes too long") from error
         self._appended += len(served)
         if self._appended >= MOVED_FROM:
             self._appended = 0
