@@ -25,7 +25,7 @@ from gateway.graphql.services import Services
 from gateway.http import graphiql
 from gateway.http.auth import Access
 from gateway.http.compression import COMPRESSED_FROM, COMPRESSION_LEVEL, Compression
-from gateway.http.graphql_view import CONSISTENCY_TOKEN, COST, TIMEOUT, GraphQLView
+from gateway.http.graphql_view import OWN_HEADERS, GraphQLView
 from gateway.http.health import Health, Readiness
 from gateway.http.metrics import Metrics
 from gateway.http.observation import Observation
@@ -78,7 +78,7 @@ def build_app(
                 CORSMiddleware,
                 allow_origins=list(cors_origins),
                 allow_methods=["GET", "POST"],
-                allow_headers=["Content-Type", "Authorization", "X-Request-Id", CONSISTENCY_TOKEN, COST, TIMEOUT],
+                allow_headers=["Content-Type", "Authorization", "X-Request-Id", *map(bytes.decode, OWN_HEADERS)],
                 expose_headers=["X-Request-Id"],
                 max_age=600,
             )

@@ -13,6 +13,7 @@ from starlette.requests import HTTPConnection
 
 from gateway import instruments
 from gateway.graphql.viewer import ENGINEER, SERVICE, Permission, Viewer
+from gateway.http.headers import all_headers, header
 from gateway.http.problem import HttpProblem
 from gateway.settings import Settings, SettingsError, is_loopback
 
@@ -77,7 +78,7 @@ def _counted(authenticate: Authenticate) -> Authenticate:
         try:
             return authenticate(request)
         except HttpProblem as problem:
-            given = "bad token" if "authorization" in request.headers else "no token"
+            given = "no token" if header(request.scope, b"authorization") is None else "bad token"
             reason = {403: "forbidden", 503: "no keys"}.get(problem.status, given)
             instruments.AUTH_FAILURES.labels(reason).inc()
             raise
@@ -111,7 +112,7 @@ def _open_access(settings: Settings, now_seconds: Callable[[], float], monotonic
 
     def authenticate(request: HTTPConnection) -> Viewer:
         _at_home(request)
-        if not any(request.headers.getlist("authorization")):  # a client without a token may send an empty one
+        if not any(all_headers(request.scope, b"authorization")):  # a client without a token may send an empty one
             return ENGINEER
         return _verified(request, verifier, how)
 
@@ -124,7 +125,7 @@ def _at_home(request: HTTPConnection) -> None:
     A page of any site can make a browser resolve the site's own name to 127.0.0.1 (DNS rebinding) and would then be of
     the same origin as this server; it cannot choose the Host header.
     """
-    host = request.headers.get("host", "")
+    host = header(request.scope, b"host") or ""
     if not _is_of_this_machine(host[:LONGEST_HOST]):
         raise HttpProblem(
             403,
@@ -174,7 +175,7 @@ def _verified(request: HTTPConnection, verifier: TokenVerifier, how: str) -> Vie
 
 def _bearer(request: HTTPConnection, how: str) -> str:
     """What the one header says: of two, another server on the way may have looked at the other one."""
-    given = request.headers.getlist("authorization")
+    given = all_headers(request.scope, b"authorization")
     scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
     if scheme.lower() != "bearer" or not token.strip():
         what = "more than one" if len(given) > 1 else "another" if given else "none"

@@ -39,6 +39,7 @@ from gateway.graphql.results import finished, finished_stream, no_such_operation
 from gateway.graphql.services import Services
 from gateway.http.auth import Access
 from gateway.http.graphiql import page_response
+from gateway.http.headers import all_headers, header
 from gateway.http.multipart import parts_response
 from gateway.http.negotiation import EVENT_STREAM, GRAPHQL, negotiated, wants_page
 from gateway.http.observation import ObservedOperation, State
@@ -48,9 +49,10 @@ from gateway.http.sockets import SocketContext, SocketHandler, TextSocket
 from gateway.resilience.rate_limit import wait
 from recommender.errors import BadInputError, UnavailableError
 
-CONSISTENCY_TOKEN = "tandem-consistency-token"  # noqa: S105 — a header's name
-TIMEOUT = "tandem-timeout-ms"  # how long the caller waits; no longer than the server's own deadline
-COST = "tandem-cost"  # who sends it, whatever it says, is told in `extensions.cost`
+CONSISTENCY_TOKEN = b"tandem-consistency-token"
+TIMEOUT = b"tandem-timeout-ms"  # how long the caller waits; no longer than the server's own deadline
+COST = b"tandem-cost"  # who sends it, whatever it says, is told in `extensions.cost`
+OWN_HEADERS = (CONSISTENCY_TOKEN, TIMEOUT, COST)
 CONNECTION_INIT_TIMEOUT = timedelta(seconds=10)
 SUBSCRIPTIONS_PER_CONNECTION = 100
 _ALLOWED = {  # to be answered in one piece, by method
@@ -119,10 +121,10 @@ class GraphQLView(GraphQL[Context, None]):
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
-        if request.method not in ("GET", "POST"):
+        if request.scope["method"] not in ("GET", "POST"):
             raise HttpProblem(405, "METHOD_NOT_ALLOWED", "send GET or POST", {"Allow": "GET, POST"})
-        accept = ",".join(request.headers.getlist("accept"))
-        if request.method == "GET" and not _OPERATION & request.query_params.keys() and wants_page(accept):
+        accept = ",".join(all_headers(request.scope, b"accept"))
+        if request.scope["method"] == "GET" and not _OPERATION & request.query_params.keys() and wants_page(accept):
             self._access.opens_page(request)
             return page_response(request)
         wanted, state = negotiated(accept), request.scope["state"]
@@ -146,7 +148,7 @@ class GraphQLView(GraphQL[Context, None]):
             return SocketContext(self._services, request)
         request = cast("Request", request)
         viewer, state = self._access.viewer(request), request.scope["state"]
-        if token := request.headers.get(CONSISTENCY_TOKEN):
+        if token := header(request.scope, CONSISTENCY_TOKEN):
             try:
                 await reach(decode_token(token), self._services)
             except BadInputError as error:
@@ -260,7 +262,7 @@ class GraphQLView(GraphQL[Context, None]):
                 variable_values=asked.variables,
                 context_value=context,
                 operation_name=asked.operation_name,
-                allowed_operation_types=_ALLOWED[request.method],
+                allowed_operation_types=_ALLOWED[request.scope["method"]],
             )
         except InvalidOperationTypeError as error:
             if error.operation_type is not OperationType.SUBSCRIPTION:
@@ -278,7 +280,7 @@ class GraphQLView(GraphQL[Context, None]):
             result = ExecutionResult(data=first.data, errors=first.errors)
         result = finished(result, context.request_id)
         is_throttled = context.allowance is not None and context.allowance.wait_s > 0
-        if is_throttled or (not isinstance(result, PreExecutionError) and COST in request.headers):
+        if is_throttled or (not isinstance(result, PreExecutionError) and header(request.scope, COST) is not None):
             cost = cost_report(context.requested_cost, actual_cost(result.data), context.allowance)
             result.extensions = {**(result.extensions or {}), "cost": cost}
         if is_throttled and context.allowance is not None:
@@ -321,7 +323,7 @@ def _answer(result: ExecutionResult, state: State) -> GraphQLHTTPResponse:
 
 def _allowed_s(request: Request) -> float:
     """How long the caller waits. Raises HttpProblem."""
-    given = request.headers.get(TIMEOUT)
+    given = header(request.scope, TIMEOUT)
     if given is None:
         return math.inf
     if not (given.isascii() and given.isdigit()) or int(given[:10]) < 1:

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import instruments, tracing
 from gateway.graphql.persisted import Operation
+from gateway.http.headers import header
 from gateway.instruments import Outcome
 
 ROUTES: Final = frozenset({"/graphql", "/federation", "/livez", "/readyz", "/metrics"})
@@ -107,19 +108,17 @@ class Observation:
             return
         # The path of a known route alone: any other may be made up, and hold anything.
         route = scope["path"] if scope["path"] in ROUTES else "other"
-        headers, traces = Headers(scope=scope), tracing.traces()
+        traces = tracing.traces()
         if traces is None or route in _QUIET:
-            trace_id = tracing.given_trace_id(headers.get("traceparent")) if traces is None else traces.trace_id()
-            await self._observed(scope, receive, send, route, trace_id, headers)
+            trace_id = tracing.given_trace_id(header(scope, b"traceparent")) if traces is None else traces.trace_id()
+            await self._observed(scope, receive, send, route, trace_id)
             return
         attributes = {"http.request.method": scope["method"], "http.route": route}
-        with traces.request(f"{scope['method']} {route}", headers, attributes):
-            await self._observed(scope, receive, send, route, traces.trace_id(), headers)
+        with traces.request(f"{scope['method']} {route}", Headers(scope=scope), attributes):
+            await self._observed(scope, receive, send, route, traces.trace_id())
 
-    async def _observed(
-        self, scope: Scope, receive: Receive, send: Send, route: str, trace_id: str | None, headers: Headers
-    ) -> None:
-        given = headers.get("x-request-id", "")
+    async def _observed(self, scope: Scope, receive: Receive, send: Send, route: str, trace_id: str | None) -> None:
+        given = header(scope, b"x-request-id") or ""
         request_id = given if _REQUEST_ID.fullmatch(given) else trace_id or self._new_id()
         state = scope.setdefault("state", {})
         state |= {"request_id": request_id, "trace_id": trace_id, "operations": []}
@@ -156,7 +155,7 @@ def _log_request(state: dict[str, Any], route: str, status: int, seconds: float)
     """One line, without anything of what was asked: names and numbers alone."""
     seen: list[tuple[str, Outcome]] = state["operations"]
     by_status: Outcome = "error" if status >= 500 else "client_error" if status >= 400 else "ok"
-    outcome = max([by_status, *(one for _, one in seen)], key=_SEVERITY.index)
+    outcome = max([by_status, *[one for _, one in seen]], key=_SEVERITY.index)
     # By the id, so that all gateways that a request went through keep it, or none.
     kept = outcome in ("degraded", "error") or zlib.crc32(state["request_id"].encode()) < LOGGED_SHARE * 2**32
     log = _log.info if kept else _log.debug

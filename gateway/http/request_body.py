@@ -10,6 +10,7 @@ import orjson
 from starlette.requests import ClientDisconnect, Request
 
 from gateway.graphql.persisted import OperationRequest
+from gateway.http.headers import header
 from gateway.http.problem import HttpProblem
 
 MAX_BODY = 1_000_000  # bytes: 500 events have about 150,000
@@ -20,7 +21,7 @@ _PARAMETERS = ("query", "documentId", "variables", "operationName", "extensions"
 
 async def sent(request: Request) -> Any:
     """The JSON of a GET or POST. Raises HttpProblem with a 4xx status for anything that is none."""
-    if request.method == "GET":
+    if request.scope["method"] == "GET":
         return _from_query_string(request)
     _check_media_type(request)
     try:
@@ -50,19 +51,19 @@ def _from_query_string(request: Request) -> dict[str, Any]:
 
 def _check_media_type(request: Request) -> None:
     """Only JSON: a form or plain text could be sent by any page of any site without asking first."""
-    media_type, *parameters = request.headers.get("content-type", "").split(";")
+    media_type, *parameters = (header(request.scope, b"content-type") or "").split(";")
     charset = next(
         (part.partition("=")[2] for part in map(str.strip, parameters) if part.lower().startswith("charset=")), ""
     )
     if media_type.strip().lower() != "application/json" or charset.strip('"').lower() not in ("", "utf-8", "utf8"):
         raise HttpProblem(415, "UNSUPPORTED_MEDIA_TYPE", "Content-Type must be application/json in UTF-8")
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
+    if (header(request.scope, b"content-encoding") or "identity").lower() != "identity":
         raise HttpProblem(415, "UNSUPPORTED_MEDIA_TYPE", "Content-Encoding is not supported; send the body as it is")
 
 
 async def _body(request: Request) -> bytes:
     """The body, held no further than its limit."""
-    announced = request.headers.get("content-length", "")
+    announced = header(request.scope, b"content-length") or ""
     if announced.isdigit() and int(announced[:20]) > MAX_BODY:
         await _pass_over(request)
         raise _too_large()
