@@ -115,7 +115,7 @@ def restore(settings: Settings, source: Path, show: Show) -> int:
             "TANDEM_CATALOGUE_URL or TANDEM_EVENTS_URL to restore into files"
         )
     for part in parts:
-        ends = ("", "-wal", "-shm", ".pending") if part.is_database else ()
+        ends = ("", "-wal", "-shm", ".pending", ".pending.taken") if part.is_database else ()
         logs = [part.place.with_name(part.place.name + end) for end in ends]
         taken = next((path for path in logs if path.exists()), None)
         if taken is None and part.place.is_dir() and any(part.place.iterdir()):

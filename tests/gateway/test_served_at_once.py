@@ -80,7 +80,7 @@ async def test_a_database_that_others_write_to_keeps_no_list_waiting(log: Sqlite
         await asyncio.wait_for(log.append([served(str(number))]), 1)
     other.execute("ROLLBACK")
     other.close()
-    assert await ids(log, "0", "511") == [True, True]
+    assert await ids(log, "0", str(2 * serving_log.MOVED_FROM - 1)) == [True, True]
 
 
 async def test_a_slow_disk_is_left_to_the_thread_for_a_while(
@@ -125,12 +125,12 @@ async def test_what_a_move_has_not_committed_stays_pending(
 ) -> None:
     await log.append([served("a"), served("b")])
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="now"):
-        patch.setattr(serving_log, "_row_from_record", _raise)
+        patch.setattr(SqliteServingLog, "_insert", _raise)
         await log.get_many(["a"])
     assert await ids(log, "a", "b") == [True, True]
 
 
-def _raise(_: bytes) -> None:
+def _raise(_log: object, _connection: object, _records: object) -> None:
     raise RuntimeError("not now")
 
 
@@ -144,6 +144,13 @@ def test_what_was_cut_off_is_passed_over(log: SqliteServingLog, path: Path) -> N
     assert asyncio.run(ids(log, "a")) == [False]
     path.write_bytes(whole[:8] + bytes(9) + whole[17:] + whole)  # a hole, as a loss of power leaves it
     assert asyncio.run(ids(log, "a")) == [True]
+
+
+def test_a_damaged_record_keeps_no_other_from_the_log(log: SqliteServingLog, path: Path) -> None:
+    asyncio.run(log.append([served("a"), served("b"), served("c")]))
+    text = path.read_bytes()
+    path.write_bytes(text.replace(b'"b",', b'"b"\xff'))
+    assert asyncio.run(ids(log, "a", "b", "c")) == [True, False, True]
 
 
 def test_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Final
 from recommender.errors import UnavailableError
 
 MOST_BYTES: Final = 64_000_000  # some 50,000 lists, while the database takes none
-SLOW_S: Final = 0.005  # an append takes a hundredth of it
+SLOW_S: Final = 0.02  # an append takes a thousandth of it, waiting for other threads of Python a part
 SLOW_FOR_S: Final = 0.1  # so long nothing is tried at once after an append that took longer
 # The framing of RFC 7464: what was cut off lacks its end, and what comes behind it has a beginning.
 _BEGIN, _END = b"\x1e", b"\n"
@@ -23,7 +23,7 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Pending:
-    """A file of records (text without control characters) that several processes append to and any of them empties.
+    """A file of records (text without control characters) that several processes append to and one at a time empties.
 
     What is appended survives the process, as a commit does that does not wait for the disk. A record that a full disk
     or a loss of power has cut off was never acknowledged; it is passed over.
@@ -31,11 +31,13 @@ class Pending:
 
     def __init__(self, path: Path, part: str) -> None:
         self._path = path
+        self._taken_path = path.with_name(f"{path.name}.taken")
         self._part = part
         self._lock = threading.Lock()
         self._file: int | None = None
         self._closed = False
         self._slow_until_s = 0.0
+        self._unchecked = 0  # bytes appended since the size was looked at
 
     def close(self) -> None:
         """Append no more. May be called twice."""
@@ -78,8 +80,7 @@ class Pending:
                 self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
             fcntl.flock(self._file, lock)
             try:
-                if os.lseek(self._file, 0, os.SEEK_END) > MOST_BYTES:
-                    raise UnavailableError(self._part, f"{self._path} is full: its database takes nothing")
+                self._check_size(self._file, len(framed))
                 if os.write(self._file, framed) < len(framed):
                     raise OSError(errno.ENOSPC, "cut off")
             finally:
@@ -89,28 +90,47 @@ class Pending:
         except OSError as error:
             raise self._failure(error) from error
 
+    def _check_size(self, file: int, more: int) -> None:
+        self._unchecked += more
+        if self._unchecked > MOST_BYTES / 64:
+            if os.fstat(file).st_size > MOST_BYTES:
+                raise UnavailableError(self._part, f"{self._path} is full: its database takes nothing")
+            self._unchecked = 0
+
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to take."""
-        try:
-            return self._path.stat().st_size == 0
-        except FileNotFoundError:
-            return True
+        return not any(path.exists() and path.stat().st_size for path in (self._path, self._taken_path))
 
     @contextmanager
     def taken(self) -> Iterator[list[bytes]]:
-        """Every record, in order of arrival. None of them is in the file any more once the block has ended without an
-        error; until then nobody appends."""
+        """Every record, in order of arrival. None of them is pending any more once the block has ended well.
+
+        Others append meanwhile: what is taken is first moved to a file of its own. One that was left there, because who
+        took it did not come to an end, comes again.
+        """
         with self._failures():
-            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            taken = os.open(self._taken_path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             with self._failures():
-                fcntl.flock(file, fcntl.LOCK_EX)
-                text = os.pread(file, os.fstat(file).st_size, 0)
+                fcntl.flock(taken, fcntl.LOCK_EX)
+                self._empty_into(taken)
+                text = os.pread(taken, os.fstat(taken).st_size, 0)
             # Zeros are what a loss of power leaves of a file that had grown.
             yield [part[:-1] for part in text.split(_BEGIN) if part.endswith(_END) and b"\0" not in part]
             with self._failures():
-                os.ftruncate(file, 0)
+                os.ftruncate(taken, 0)
+        finally:
+            os.close(taken)
+
+    def _empty_into(self, taken: int) -> None:
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            text = os.pread(file, os.fstat(file).st_size, 0)
+            if os.write(taken, text) < len(text):
+                raise OSError(errno.ENOSPC, "cut off")
+            os.ftruncate(file, 0)
         finally:
             os.close(file)
 
