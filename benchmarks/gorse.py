@@ -66,6 +66,7 @@ IDS += "  recommendedJobs(subject: { talentId: $id }, first: 20, filter: $filter
 BATCH = 2_000
 TRAINING_SECONDS = 1_200.0
 SAMPLE = 100  # of the talents, whose lists are waited for
+WARM_ROUNDS = 2  # that are not counted, until both processes are warm
 
 
 def beside_gorse(gateway: Gateway, given: argparse.Namespace) -> tuple[list[Table], dict[str, Any]]:
@@ -121,8 +122,9 @@ def compare(
         asked = [next(fresh) for _ in range(count)]
         return [gateway.request(IDS, {"id": one, "filter": {"categories": [category]}}) for one, category in asked]
 
-    count = int(given.seconds * 1_200)
     again = filtered(200)
+    # More than are asked for in the time, and enough for every round to have its own.
+    count = min(int(given.seconds * 1_200), (len(pairs) - len(again)) // (WARM_ROUNDS + given.rounds))
     ways: dict[str, Callable[[], tuple[Outcome, float]]] = {
         "Gorse: ids": lambda: gorse([of_gorse(f"{one}?n=20") for one in known]),
         "ours: ids": lambda: ours([gateway.request(IDS, {"id": one}) for one in known]),
@@ -134,7 +136,7 @@ def compare(
         "ours: ids of a category, asked before": lambda: ours(again),
     }
     for way in ways.values():
-        for _ in range(2):  # to be warm, in both processes
+        for _ in range(WARM_ROUNDS):
             way()
     found: dict[str, list[tuple[Outcome, float]]] = {name: [] for name in ways}
     for _ in range(given.rounds):
