@@ -6,14 +6,17 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import structlog
+
 from gateway.adapters.disk import sync, write_through
 from gateway.adapters.sqlite.serving_log import SqliteServingLog
 from gateway.version import version
-from recommender.errors import TandemError
+from recommender.errors import TandemError, UnavailableError
 
 if TYPE_CHECKING:
     from gateway.settings import Settings
@@ -23,6 +26,8 @@ MANIFEST: Final = "BACKUP.json"
 UNFINISHED: Final = ".unfinished"  # behind the name of a directory that is being written
 _CHUNK: Final = 1 << 20
 _ATTEMPTS: Final = 5  # to copy the models: one may be retired meanwhile
+
+_log = structlog.get_logger("tandem.backup")
 
 # What is done, how far it is and how much there is of it.
 Show = Callable[[str, int, int], None]
@@ -75,7 +80,7 @@ def back_up(settings: Settings, out: Path, show: Show, made_at_ms: int) -> int:
         raise BackupError(f"{out} is there already; name a directory that is not")
     there = [part for part in _parts(settings) if part.place.exists()]
     if settings.serving_log_path.exists():
-        SqliteServingLog.open(settings.serving_log_path, days=settings.serving_log_days).close()  # moves in what waits
+        _move_served(settings)
     if not any(part.is_database or part.name == "archive" for part in there):
         raise BackupError(f"no data in {settings.data_dir}: set TANDEM_DATA_DIR to the one to back up")
     unfinished = out.with_name(out.name + UNFINISHED)
@@ -99,6 +104,15 @@ def back_up(settings: Settings, out: Path, show: Show, made_at_ms: int) -> int:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
     return sum(file["bytes"] for file in files.values())
+
+
+def _move_served(settings: Settings) -> None:
+    """Have in the serving log what waits beside it, unless it may not be written, or cannot be."""
+    try:
+        with closing(SqliteServingLog.open(settings.serving_log_path, days=settings.serving_log_days)) as log:
+            log.move()
+    except UnavailableError as error:
+        _log.warning("the last served lists are not in the backup", reason=str(error))
 
 
 def restore(settings: Settings, source: Path, show: Show) -> int:

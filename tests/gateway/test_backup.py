@@ -112,6 +112,20 @@ def test_lists_on_their_way_into_the_log_are_in_the_copy(data: Path, tmp_path: P
     copied.close()
 
 
+def test_what_cannot_be_moved_into_the_log_keeps_nobody_from_a_backup(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    used = Settings(data_dir=tmp_path / "used")
+    shutil.copytree(data, used.data_dir)
+    (used.data_dir / "serving.db.pending").write_bytes(b"x")
+    taken = used.data_dir / "serving.db.pending.taken"
+    taken.unlink(missing_ok=True)
+    taken.mkdir()
+    back_up(used, tmp_path / "copy", nothing_shown, 0)
+    assert (tmp_path / "copy" / "serving.db").is_file()
+    assert "the last served lists are not in the backup" in "".join(capsys.readouterr())
+
+
 def test_nothing_is_overwritten(data: Path, tmp_path: Path) -> None:
     settings = Settings(data_dir=data)
     copy = tmp_path / "copy"

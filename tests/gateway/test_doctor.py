@@ -11,13 +11,15 @@ from types import SimpleNamespace
 import pytest
 
 from gateway.adapters.directory.models import ARRAYS, DirectoryModelStore
+from gateway.adapters.sqlite.serving_log import SqliteServingLog
 from gateway.cli import main
 from gateway.cli.doctor import Finding, Status, findings
 from gateway.settings import load_settings
 from gateway.wiring import stores
 from recommender.documents import JobStatus, Kind, Patch
 from tests.contracts.test_model_store import model
-from tests.factories import event
+from tests.contracts.test_serving_log import served
+from tests.factories import DAY_MS, NOW_MS, event
 
 
 @pytest.fixture(autouse=True)
@@ -79,6 +81,22 @@ def test_a_healthy_set_up_leaves_with_0(capsys: pytest.CaptureFixture[str]) -> N
     assert left.value.code in (0, None)
     assert len(lines) == 11
     assert all(line.startswith("OK    ") for line in lines)
+
+
+def test_it_moves_no_list_into_the_serving_log_and_removes_none(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TANDEM_SERVING_LOG_DAYS", "365")
+    _fill()
+    log = SqliteServingLog.open(data_dir / "serving.db", days=365)
+    page = served("old", served_at_ms=NOW_MS - 100 * DAY_MS)
+    asyncio.run(log.append([page, served("new")]))
+    before = (data_dir / "serving.db.pending").read_bytes()
+    assert _found()["serving log"].status is Status.OK
+    assert (data_dir / "serving.db.pending").read_bytes() == before != b""
+    asyncio.run(log.append([page]))
+    assert asyncio.run(log.get_many(["old"])) == [page]
+    log.close()
 
 
 def test_before_anything_is_imported_it_says_what_to_do_and_makes_nothing(

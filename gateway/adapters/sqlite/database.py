@@ -142,11 +142,18 @@ class Database:
                     connection.execute("ROLLBACK")
                 raise
 
-    def checkpoint(self) -> None:
-        """Move what was committed from the write-ahead log into the file, and empty the log if nobody reads it."""
+    def checkpoint(self, *, waits: bool = True) -> None:
+        """Move what was committed from the write-ahead log into the file, and empty the log if nobody reads it.
+
+        waits: for readers, BUSY_TIMEOUT_MS at most; nobody else can write meanwhile.
+        """
         with self._write_lock, self._failures():
             if self._writer is not None:
-                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                self._writer.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS if waits else 0}")
+                try:
+                    self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                finally:
+                    self._writer.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
 
     def _borrow(self) -> sqlite3.Connection:
         with self._pool_lock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -49,7 +50,8 @@ _SELECT = """SELECT number, request_id, served_at_ms, subject_kind, subject_id, 
 _SCAN = f"{_SELECT} WHERE (served_at_ms, number) > (?, ?) ORDER BY served_at_ms, number LIMIT ?"
 _INSERT = """INSERT OR IGNORE INTO served
     (request_id, served_at_ms, subject_kind, subject_id, kind, model_version, placement, items) VALUES """
-_ROW = "(?, ?, ?, ?, ?, ?, ?, ?)"
+COLUMNS = 8  # of a row, but for its number
+_ROW = f"({', '.join('?' * COLUMNS)})"
 # While a statement runs other threads do, too; if each had one row, they would wait for each other at every row.
 AT_ONCE = 64
 _INSERT_ONE, _INSERT_MANY = _INSERT + _ROW, _INSERT + ", ".join([_ROW] * AT_ONCE)
@@ -68,28 +70,26 @@ class SqliteServingLog:
     def __init__(self, database: Database, days: int) -> None:
         self._database = database
         self._kept_ms = days * DAY_MS
-        self._pending = Pending(pending_path(database.path), database.part)
-        self._appended = 0  # by this process since its last move
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="serving-log")
+        self._pending = Pending(database.path, database.part)
+        self._appended = 0  # lists, by this process, kept or not
+        # Threads of its own: a slow disk may keep them for long, and those of the loop are for what is asked.
+        self._appends = ThreadPoolExecutor(max_workers=1, thread_name_prefix="serving-log-appends")
+        self._moves = ThreadPoolExecutor(max_workers=1, thread_name_prefix="serving-log-moves")
 
     @classmethod
     def open(cls, path: Path | str, *, days: int = 30) -> SqliteServingLog:
         """Open the log, creating it when it isn't there. days: how long a list is kept."""
         # NORMAL: a commit is handed to the operating system, without waiting for the disk. A crash of the process
         # loses nothing; a loss of power may lose the last seconds of attribution, never the file.
-        log = cls(Database.open(path, part=PART, schema=SCHEMA, ddl=_DDL, synchronous="NORMAL"), days)
-        try:
-            log._move()
-        except BaseException:
-            log.close()
-            raise
-        return log
+        return cls(Database.open(path, part=PART, schema=SCHEMA, ddl=_DDL, synchronous="NORMAL"), days)
 
     def close(self) -> None:
         """Finish what was handed in, then close the files. May be called twice."""
-        self._thread.shutdown(wait=True)
-        with suppress(UnavailableError):  # who opens the log next tries it again, and says why it fails
-            self._move()
+        self._appends.shutdown(wait=True)
+        self._moves.shutdown(wait=True, cancel_futures=True)
+        if self._appended:
+            with suppress(UnavailableError):  # who reads the log next tries it again, and says why it fails
+                self.move()
         self._pending.close()
         self._database.close()
 
@@ -98,16 +98,22 @@ class SqliteServingLog:
         if not served:
             return
         records = [_record_from_list(page) for page in served]
-        if not self._pending.append_at_once(records):
-            try:
-                async with asyncio.timeout(APPEND_S):
-                    await asyncio.get_running_loop().run_in_executor(None, self._pending.append, records)
-            except TimeoutError as error:
-                raise UnavailableError(PART, "writing takes too long") from error
-        self._appended += len(served)
-        if self._appended >= MOVED_FROM:
-            self._appended = 0
-            self._thread.submit(self._try_to_move)
+        try:
+            if not self._pending.append_at_once(records):
+                await self._append_soon(records)
+        finally:  # a file that is full takes nothing until it is moved
+            self._appended += len(served)
+            if self._appended % MOVED_FROM < len(served):
+                with suppress(RuntimeError):  # it has been closed
+                    self._moves.submit(self._try_to_move)
+
+    async def _append_soon(self, records: Sequence[bytes]) -> None:
+        until_s = time.monotonic() + APPEND_S
+        try:
+            async with asyncio.timeout(APPEND_S):
+                await asyncio.get_running_loop().run_in_executor(self._appends, self._pending.append, records, until_s)
+        except TimeoutError as error:
+            raise UnavailableError(PART, "writing takes too long") from error
 
     async def get_many(self, request_ids: Sequence[str]) -> list[ServedList | None]:
         """See the port. Unknown: None."""
@@ -115,7 +121,7 @@ class SqliteServingLog:
 
     async def scan(self) -> AsyncIterator[Sequence[ServedList]]:
         """See the port."""
-        await asyncio.to_thread(self._move)
+        await asyncio.to_thread(self.move)
         after = (-(2**63), 0)
         while rows := await asyncio.to_thread(self._range, after):
             yield [_list_from_row(row) for row in rows]
@@ -130,7 +136,7 @@ class SqliteServingLog:
         return await asyncio.to_thread(self._subjects, kind)
 
     def _subjects(self, kind: Kind) -> list[str]:
-        self._move()
+        self._try_to_move()
         with self._database.reading() as connection:
             found = connection.execute("SELECT DISTINCT subject_id FROM served WHERE subject_kind = ?", (kind.value,))
             return [own_id for (own_id,) in found]
@@ -143,7 +149,7 @@ class SqliteServingLog:
         return await asyncio.to_thread(self._forget, subject, ordinal)
 
     def _forget(self, subject: SubjectKey, ordinal: int) -> int:
-        self._move()
+        self._move_taken()  # however little there is: who appends just now is waited for
         # Looked for while others write: reading a month of lists takes its time. What is served meanwhile is without.
         left: list[tuple[bytes, int]] = []
         after = (-(2**63), 0)
@@ -162,20 +168,22 @@ class SqliteServingLog:
         self._database.checkpoint()
         return int(own) + len(left)
 
+    def move(self) -> None:
+        """Move what is pending into the database. Raises UnavailableError, and then it stays pending."""
+        if not self._pending.is_empty:
+            self._move_taken()
+
     def _try_to_move(self) -> None:
         try:
-            self._move()
+            self.move()
         except UnavailableError as error:
             _log.warning("served lists wait beside their database", reason=str(error))
 
-    def _move(self) -> None:
-        """Move what is pending into the database; it stays pending when that fails."""
-        if self._pending.is_empty:
-            return
+    def _move_taken(self) -> None:
         # The right to write comes first: others may have it for long, and meanwhile lists are appended.
         with ExitStack() as until_committed, self._database.writing() as connection:
             self._insert(connection, until_committed.enter_context(self._pending.taken()))
-        self._database.checkpoint()
+        self._database.checkpoint(waits=False)
 
     def _insert(self, connection: sqlite3.Connection, records: Sequence[bytes]) -> None:
         rows = [row for row in map(_row_from_record, records) if row is not None]
@@ -189,7 +197,7 @@ class SqliteServingLog:
         connection.execute(_PURGE, (newest_ms - self._kept_ms, 2 * len(rows)))
 
     def _get_many(self, request_ids: Sequence[str]) -> list[ServedList | None]:
-        self._move()
+        self.move()
         # An id with a lone surrogate is none of ours, and SQLite cannot be asked for it.
         wanted = [request_id.encode(errors="replace").decode() for request_id in request_ids]
         found: dict[str, ServedList] = {}
@@ -205,14 +213,9 @@ class SqliteServingLog:
             return connection.execute(_SCAN, (*after, SCAN_BATCH)).fetchall()
 
     def _purge(self, before_ms: int) -> int:
-        self._move()
+        self.move()
         with self._database.writing() as connection:
             return int(connection.execute("DELETE FROM served WHERE served_at_ms < ?", (before_ms,)).rowcount)
-
-
-def pending_path(path: Path) -> Path:
-    """Where the lists are that are on their way into a log."""
-    return path.with_name(f"{path.name}.pending")
 
 
 def _record_from_list(page: ServedList) -> bytes:
@@ -233,10 +236,11 @@ def _row_from_record(record: bytes) -> tuple[Any, ...] | None:
     """None for what a disk has damaged."""
     items, _, columns = record.partition(b"\t")
     try:
+        orjson.loads(items)
         row = (*orjson.loads(columns), items)
-    except orjson.JSONDecodeError:
+    except (orjson.JSONDecodeError, TypeError):
         return None
-    return row
+    return row if len(row) == COLUMNS else None
 
 
 def _packed(items: Iterable[ServedItem]) -> list[tuple[Any, ...]]:
