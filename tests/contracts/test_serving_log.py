@@ -143,6 +143,13 @@ async def test_another_opener_sees_a_list_at_once(log: SqliteServingLog, open_lo
     other.close()
 
 
+async def test_a_subject_of_many_lists_leaves_no_byte(log: SqliteServingLog, path: Path) -> None:
+    await log.append([served(f"r{n}", subject=SubjectKey(Kind.TALENT, f"t{n // 400}x")) for n in range(3_000)])
+    assert await log.forget(SubjectKey(Kind.TALENT, "t0x"), 99) == 400
+    assert await log.subjects(Kind.TALENT) == [f"t{n}x" for n in range(1, 8)]
+    assert not any(b"t0x" in one.read_bytes() for one in await asyncio.to_thread(list, path.parent.iterdir()))
+
+
 async def test_a_closed_log_is_unavailable(log: SqliteServingLog) -> None:
     log.close()
     log.close()

@@ -55,6 +55,10 @@ _ROW = f"({', '.join('?' * COLUMNS)})"
 # While a statement runs other threads do, too; if each had one row, they would wait for each other at every row.
 AT_ONCE = 64
 _INSERT_ONE, _INSERT_MANY = _INSERT + _ROW, _INSERT + ", ".join([_ROW] * AT_ONCE)
+# In its place, as it is no longer and no shorter. Where rows go, SQLite moves together those that are left on their
+# pages, and leaves copies of them in the file: of one that goes next as well.
+_BLANK = """UPDATE served SET subject_id = CAST(zeroblob(length(CAST(subject_id AS BLOB))) AS TEXT),
+    items = zeroblob(length(items)) WHERE number = ?"""
 _PURGE = """DELETE FROM served WHERE number IN
     (SELECT number FROM served WHERE served_at_ms < ? ORDER BY served_at_ms LIMIT ?)"""
 
@@ -144,7 +148,8 @@ class SqliteServingLog:
     async def forget(self, subject: SubjectKey, ordinal: int) -> int:
         """Erase every list of a subject, and its rows in the lists of others; how many lists were changed or removed.
 
-        A list that loses a row keeps the ranks of the others. No byte of what is erased stays in the file.
+        A list that loses a row keeps the ranks of the others. No byte of what is erased stays in the files, but for
+        what SQLite has moved within a page before: until something takes its place, a copy may be there of that.
         """
         return await asyncio.to_thread(self._forget, subject, ordinal)
 
@@ -162,11 +167,13 @@ class SqliteServingLog:
             after = (rows[-1][2], rows[-1][0])
         with self._database.writing() as connection:
             own = connection.execute(
-                "DELETE FROM served WHERE subject_kind = ? AND subject_id = ?", (subject.kind.value, subject.id)
-            ).rowcount
+                "SELECT number FROM served WHERE subject_kind = ? AND subject_id = ?", (subject.kind.value, subject.id)
+            ).fetchall()
+            connection.executemany(_BLANK, own)
+            connection.executemany("DELETE FROM served WHERE number = ?", own)
             connection.executemany("UPDATE served SET items = ? WHERE number = ?", left)
         self._database.checkpoint()
-        return int(own) + len(left)
+        return len(own) + len(left)
 
     def move(self) -> None:
         """Move what is pending into the database. Raises UnavailableError, and then it stays pending."""
