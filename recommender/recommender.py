@@ -466,7 +466,9 @@ class Recommender:
 
     async def _all(self, *asked: Callable[[], Awaitable[Any]]) -> list[Any]:
         """Every answer: at the same time where there are round trips to wait for, which takes a task for each."""
-        return await asyncio.gather(*(ask() for ask in asked)) if self._is_remote else [await ask() for ask in asked]
+        if self._is_remote and len(asked) > 1:
+            return await asyncio.gather(*(ask() for ask in asked))
+        return [await ask() for ask in asked]
 
     async def _histories(
         self, queries: Iterable[ListQuery], *, impressions: bool
