@@ -551,7 +551,7 @@ async def test_who_leaves_while_a_list_is_made_for_many_takes_nothing_from_the_o
     world = World(documents(), [event(EventType.SAVE, "t1", "j3")], cache=MemoryCache(1_000_000, lambda: 0))
     recommender = world.recommender
     asking = [asyncio.create_task(page(recommender, jobs_for())) for _ in range(100)]
-    for _ in range(8):  # until the first one is at work
+    for _ in range(4):  # until the first one is at work
         await asyncio.sleep(0)
     for task in asking[::2]:
         task.cancel()
