@@ -24,10 +24,12 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 # What an operator can do about each failure that is not a fault of the program.
+LOCKED = f"another process has kept it locked for {BUSY_TIMEOUT_MS // 1000} s; try again"
+FULL = "the disk is full; free some space"
 _MEANINGS = {
-    sqlite3.SQLITE_BUSY: f"another process has kept it locked for {BUSY_TIMEOUT_MS // 1000} s; try again",
+    sqlite3.SQLITE_BUSY: LOCKED,
     sqlite3.SQLITE_LOCKED: "another connection has it locked; try again",
-    sqlite3.SQLITE_FULL: "the disk is full; free some space",
+    sqlite3.SQLITE_FULL: FULL,
     sqlite3.SQLITE_NOTADB: "it is not a SQLite database; move it away or correct the setting",
     sqlite3.SQLITE_CORRUPT: "the database is damaged; restore it from a backup",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened; check that its directory exists and may be written",

@@ -12,12 +12,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from gateway.adapters.sqlite.database import BUSY_TIMEOUT_MS, FULL, LOCKED
 from recommender.errors import UnavailableError
 
 MOST_BYTES: Final = 64_000_000  # some 50,000 lists, while the database takes none; in both files
 SLOW_S: Final = 0.02  # an append takes a thousandth of it, waiting for other threads of Python a part
 SLOW_FOR_S: Final = 0.1  # so long nothing is tried at once after an append that took longer
-LOCKED_S: Final = 10.0  # no process that works has the file so long, but one that was stopped may
+LOCKED_S: Final = BUSY_TIMEOUT_MS / 1_000  # no process that works has the file so long, but one that was stopped may
 AGAIN_S: Final = 0.002  # between two looks whether it is free
 # The framing of RFC 7464: what was cut off lacks its end, and what comes behind it has a beginning.
 _BEGIN, _END = b"\x1e", b"\n"
@@ -72,13 +73,10 @@ class Pending:
     def append(self, records: Sequence[bytes], until_s: float) -> None:
         """Append them. until_s: the monotonic time up to which who empties the file is waited for.
 
-        Raises UnavailableError: it took longer, the disk is full, or the file is.
+        Raises BlockingIOError: it had the file for longer. Raises UnavailableError: the disk is full, or the file is.
         """
         with self._lock:
-            try:
-                self._append(records, until_s)
-            except BlockingIOError as error:
-                raise UnavailableError(self._part, "writing takes too long") from error
+            self._append(records, until_s)
 
     def _append(self, records: Sequence[bytes], until_s: float) -> None:
         if self._closed:
@@ -183,9 +181,9 @@ class Pending:
     def _failure(self, error: OSError) -> UnavailableError:
         meaning = str(error.strerror)
         if error.errno in _FULL:
-            meaning = "the disk is full; free some space"
+            meaning = FULL
         elif isinstance(error, BlockingIOError):
-            meaning = f"another process has kept it locked for {LOCKED_S:.0f} s; try again"
+            meaning = LOCKED
         return UnavailableError(self._part, f"{error.filename or self._path}: {meaning}")
 
 

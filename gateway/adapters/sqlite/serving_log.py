@@ -116,7 +116,7 @@ class SqliteServingLog:
         try:
             async with asyncio.timeout(APPEND_S):
                 await asyncio.get_running_loop().run_in_executor(self._appends, self._pending.append, records, until_s)
-        except TimeoutError as error:
+        except (TimeoutError, BlockingIOError) as error:
             raise UnavailableError(PART, "writing takes too long") from error
 
     async def get_many(self, request_ids: Sequence[str]) -> list[ServedList | None]:
