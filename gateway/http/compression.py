@@ -5,6 +5,8 @@ from __future__ import annotations
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import Message, Receive, Scope, Send
 
+from gateway.http.headers import all_headers
+
 COMPRESSED_FROM = 1_024  # bytes: below, one packet holds it anyway
 COMPRESSION_LEVEL = 4  # 1 to 9: beyond, a percent less size costs twice the time
 VARY = (b"vary", b"Accept-Encoding")
@@ -29,7 +31,7 @@ class Compression(GZipMiddleware):
 
 
 def _takes_gzip(scope: Scope) -> bool:
-    return any(name == b"accept-encoding" and b"gzip" in value for name, value in scope["headers"])
+    return any("gzip" in value for value in all_headers(scope, b"accept-encoding"))
 
 
 def _is_compressible(message: Message) -> bool:
